@@ -1,0 +1,39 @@
+# make demo    set up, train on real handwritten digits for about a minute, evaluate, show where the result is
+# make test    set up, run every fast test
+# make setup   only the virtual environment, with .venv/bin/agon
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test setup lint convergence bench clean
+
+setup: .venv/.setup
+
+demo: .venv/.setup
+	$(BIN)/agon train r3gan --data digits --out runs/demo
+	$(BIN)/agon evaluate runs/demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+
+convergence: .venv/.dev
+	$(BIN)/python -m pytest -m slow
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "agon needs Python 3.11 or newer: make setup PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.setup: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing Agon into .venv (PyTorch is large: this takes a minute or more) ..."
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/.setup
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,22 @@
+"""Agon: generative adversarial networks, one file per game. Importing this package does not import torch."""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+__all__ = ["Game", "Run", "UserError", "evaluate", "load", "open_dataset", "train"]
+
+_LAZY = {
+    "Game": "agon.game",
+    "Run": "agon.run",
+    "UserError": "agon.errors",
+    "evaluate": "agon.run",
+    "load": "agon.run",
+    "open_dataset": "agon.data",
+    "train": "agon.run",
+}
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'agon' has no attribute {name!r}")

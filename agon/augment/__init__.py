@@ -1,0 +1,1 @@
+"""Augmentations that both players see and gradients pass through."""

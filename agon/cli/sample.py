@@ -1,0 +1,44 @@
+"""Draw samples from a run into a file or folder.
+
+agon sample RUN -n 64 --seed 0 --out FILE_OR_FOLDER [--class C]
+"""
+
+from __future__ import annotations
+
+from agon.cli import Parser
+from agon.errors import UserError
+from agon.locale import translate
+
+
+def main(argv: list[str]) -> int:
+    parser = Parser(prog="agon sample", description=translate("Draw samples from a run into a file or folder."))
+    add = parser.add_argument
+    add("run", help=translate("a run folder"))
+    add("-n", type=int, default=64, help=translate("how many (default 64)"))
+    add("--seed", type=int, default=0, help=translate("the same seed gives the same samples (default 0)"))
+    add("--class", dest="label", help=translate("only this class: its number or its name"))
+    add("--out", default="samples.png", help=translate(".png: one grid; .npz, .csv: numbers; else a folder of PNG files (default samples.png)"))
+    add("--overwrite", action="store_true", help=translate("replace what --out names"))
+    add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
+    options = parser.parse_args(argv)
+    if options.n < 1:
+        raise UserError("{n} samples cannot be drawn. Expected -n 1 or more.", n=options.n)
+
+    from agon.media import save_samples
+    from agon.run import load
+
+    run = load(options.run, options.device)
+    conditions = {} if options.label is None else {"label": class_number(options.label, run.spec)}
+    written = save_samples(run.sample(options.n, seed=options.seed, **conditions), options.out, overwrite=options.overwrite)
+    print(written[0] if len(written) == 1 else written[0].parent)
+    return 0
+
+
+def class_number(text: str, spec) -> int:
+    """A class by number or name. Raises UserError for one that is not there."""
+    if text in spec.class_names:
+        return spec.class_names.index(text)
+    if text.isdigit() and int(text) < spec.num_classes:
+        return int(text)
+    names = ", ".join(spec.class_names[:20]) or f"0 to {spec.num_classes - 1}"
+    raise UserError("There is no class '{label}'. Expected one of: {names}.", label=text, names=names if spec.num_classes else "none (the data have no classes)")

@@ -1,0 +1,133 @@
+"""Train a game on your data, or go on with a run: the same command again resumes.
+
+agon train GAME [--data D] [--preset P] [--out RUN] [--steps N | --images 200k] [--minutes M] [--FIELD VALUE ...]
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from agon.cli import Parser
+from agon.config import nearest, parse_count
+from agon.errors import UserError
+from agon.locale import translate
+
+
+def main(argv: list[str]) -> int:
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    words = _pairs(rest)
+    data_options = {name.removeprefix("data."): _value(text) for name, text in words.items() if name.startswith("data.")}
+    overrides = _from_file(options.config) | {name: text for name, text in words.items() if not name.startswith("data.")}
+    if options.images is not None:
+        overrides["images"] = parse_count(options.images)
+    _check_fields(options.game, overrides)
+
+    from agon.report import write_report
+    from agon.run import train
+
+    run = train(
+        options.game, options.data, preset=options.preset, out=options.out,
+        steps=None if options.steps is None else parse_count(options.steps), minutes=options.minutes, device=options.device,
+        console=True, tensorboard=options.tensorboard, data_options=_sized(data_options),
+        command=shlex.join(["agon", "train", *argv]), **overrides,
+    )  # fmt: skip
+    _conclude(run, write_report(run.folder))
+    return 128 + run.stopped_by if run.stopped_by else 0
+
+
+def _parser() -> Parser:
+    from agon.catalog import games
+
+    listing = "\n".join(f"  {name:<10} {entry.summary}" for name, entry in games().items())
+    import argparse
+
+    parser = Parser(
+        prog="agon train", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=translate("Train a game on your data, or go on with a run: the same command again resumes."),
+        epilog=f"{listing}\n\n" + translate("Every field of a game can be set: --batch_size 32 --optimizer.lr 1e-4. 'agon show GAME' lists them."),
+    )  # fmt: skip
+    add = parser.add_argument
+    add("game", help=translate("a name of 'agon list games', a .py file, or a module"))
+    add("--data", default="digits", help=translate("folder or .zip of pictures, or a name of 'agon list datasets' (default: digits)"))
+    add("--data.OPTION", dest="ignored", metavar="VALUE", help=translate("an option of the data set, such as --data.size 64, --data.mirror true"))
+    add("--preset", help=translate("named settings of the game (default: the one that fits the data)"))
+    add("--config", help=translate("a YAML or JSON file of fields"))
+    add("--out", help=translate("run folder (default: runs/GAME-DATA)"))
+    add("--steps", help=translate("length in steps"))
+    add("--images", help=translate("length in real images drawn: 50000, 200k, 25M"))
+    add("--minutes", type=float, help=translate("leave after so many minutes; resumable"))
+    add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
+    add("--tensorboard", action="store_true", help=translate("also write TensorBoard files"))
+    return parser
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    """``["--a.b", "1", "--c=2"]`` -> ``{"a.b": "1", "c": "2"}``; hyphens in names become underscores."""
+    found, rest = {}, list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) == 2:
+            raise UserError("'{word}' was not expected here. Expected --FIELD VALUE pairs after the game's name.", word=word)
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise UserError("--{name} has no value. Expected --{name} VALUE.", name=name)
+            value = rest.pop(0)
+        found[name.replace("-", "_")] = value
+    return found
+
+
+def _check_fields(game: str, overrides: dict[str, Any]) -> None:
+    """Say what is wrong with a field's name before any data is read."""
+    from agon.catalog import load
+    from agon.config import field_names, flatten
+
+    known = [*field_names(load(game).Config), "data", "preset", "out", "steps", "minutes", "device", "config", "tensorboard"]
+    for name in flatten(overrides):
+        if name not in known:
+            raise UserError("{game} has no field '{field}'. Did you mean '--{near}'? All fields: agon show {game}.", game=game, field=name, near=nearest(name, known))
+
+
+def _from_file(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+
+    from agon.config import flatten
+
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError("The configuration {path} cannot be read: {why}. Expected a YAML or JSON file of fields.", path=path, why=str(error).replace("\n", " ")) from None
+    if not isinstance(content, dict):
+        raise UserError("The configuration {path} holds no fields. Expected lines such as 'batch_size: 32'.", path=path)
+    return flatten(content)
+
+
+def _value(text: str) -> Any:
+    import yaml
+
+    return yaml.safe_load(text)
+
+
+def _sized(options: dict[str, Any]) -> dict[str, Any]:
+    """``size: "64x48"`` (height x width) -> a pair."""
+    size = options.get("size")
+    if isinstance(size, str):
+        try:
+            options["size"] = tuple(int(side) for side in size.lower().split("x"))
+        except ValueError:
+            raise UserError("'{size}' is no size. Expected one number, or HEIGHTxWIDTH such as 48x64.", size=size) from None
+    return options
+
+
+def _conclude(run, report: Path) -> None:
+    grids = sorted((run.folder / "samples").glob("*.png"))
+    for name, value in (("run", run.folder), ("samples", grids[-1] if grids else "-"), ("report", report)):
+        print(f"{name:<8} {value}")
+    if run.stopped_by:
+        print(translate("Stopped and saved. The same command goes on from here."), file=sys.stderr)

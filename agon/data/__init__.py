@@ -1,0 +1,114 @@
+"""Data: ``open_dataset`` turns a name, a folder, a ZIP or a torch Dataset into a ``Source``.
+
+Importing this package does not import torch (``agon list`` and ``agon data check`` come through here); using a source does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agon.data.names import DATASETS
+from agon.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from agon.data.source import Batch, DataSpec, Source
+
+__all__ = ["DATASETS", "Batch", "DataSpec", "Source", "open_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Batch", "DataSpec", "Source"):
+        return getattr(importlib.import_module("agon.data.source"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def open_dataset(data: str | Path | torch.utils.data.Dataset | Source, *, size: tuple[int, int] | int | None = None,
+                 channels: int | None = None, cache_dir: Path | None = None, **options: Any) -> Source:
+    """Open any data set.
+
+    ``data``: a name (see ``agon list datasets``), the path of a folder of pictures or of a ZIP of them, a ``torch.utils.data.Dataset``
+    or an open ``Source`` (handed back as it is). ``size``: (height, width) in pixels, or one number for a square. ``channels``: 1 grey,
+    3 colour, 4 colour with alpha. None leaves either to the data. ``cache_dir``: where decoded pixels and downloads are kept; None is
+    $AGON_CACHE, else ~/.cache/agon. ``options`` belong to the data set, e.g. ``split="test"``, ``label="colour"``, ``mirror=True``.
+
+    Raises UserError for what cannot be opened, and for an option that the data set does not have.
+    """
+    request = {"size": parse_size(size), "channels": parse_channels(channels), "cache_dir": cache_dir}
+    if isinstance(data, (str, Path)):
+        module, name = find(data)
+    else:
+        from agon.data.source import Source
+
+        if isinstance(data, Source):
+            return refuse_changes(data, request, options)
+        module, name = "wrapped", data
+    opener = importlib.import_module(f"agon.data.{module}").open_source
+    check_options(name, opener, options)
+    return opener(name, **request, **options)
+
+
+def find(data: str | Path) -> tuple[str, Any]:
+    """The module that opens ``data`` and what to hand it. A name wins over a folder of the same name; ``./digits`` is the folder."""
+    if isinstance(data, str) and data in DATASETS:
+        return DATASETS[data][0], data
+    path = Path(data).expanduser()
+    if path.is_dir() or path.suffix.lower() == ".zip" and path.is_file():
+        return "folder", path
+    if path.exists():
+        raise UserError("{path} is a single file. Expected a folder of pictures or a .zip of one: put the pictures into a folder and "
+                        "name that folder.", path=path)
+    looks_like_path = isinstance(data, Path) or any(mark in data for mark in (os.sep, "/", "~", ".zip"))
+    near = difflib.get_close_matches(str(data), DATASETS, n=1, cutoff=0.5)
+    if near and not looks_like_path:
+        raise UserError("No data set is called '{name}', and there is no such folder. Did you mean '{near}'? 'agon list datasets' shows "
+                        "all names.", name=data, near=near[0])
+    raise UserError("There is no folder, .zip or data set '{name}' (looked in {here}). Check the path, or choose a name from "
+                    "'agon list datasets'.", name=data, here=Path.cwd())
+
+
+def parse_size(size: tuple[int, int] | list[int] | int | None) -> tuple[int, int] | None:
+    """(height, width), checked."""
+    pair = (size, size) if isinstance(size, int) else size
+    if pair is None:
+        return None
+    if len(pair) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 16384 for side in pair):
+        raise UserError("The size {size} cannot be used. Expected one number, or height and width, each from 1 to 16384 pixels, for "
+                        "example 64.", size=size)
+    return pair[0], pair[1]
+
+
+def parse_channels(channels: int | None) -> int | None:
+    if channels not in (None, 1, 3, 4):
+        raise UserError("{channels} channels cannot be made from pictures. Expected 1 (grey), 3 (colour) or 4 (colour and alpha).",
+                        channels=channels)
+    return channels
+
+
+def refuse_changes(source: Source, request: dict, options: dict) -> Source:
+    """An open source is what it is: silently ignoring a size would train on something else than was asked for."""
+    asked = [key for key, value in {**request, **options}.items() if value is not None and key != "cache_dir"]
+    if asked:
+        raise UserError("The data set '{name}' is open already and cannot take {options}. Give the options where you open it.",
+                        name=source.name, options=", ".join(asked))
+    return source
+
+
+def check_options(name: object, opener: Any, options: dict) -> None:
+    """An option that the data set does not have is an error with the nearest match, not a TypeError."""
+    import inspect
+
+    known = [key for key in inspect.signature(opener).parameters if key not in ("name", "size", "channels", "cache_dir")]
+    for key in options:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            shown = name if isinstance(name, (str, Path)) else type(name).__name__
+            if near:
+                raise UserError("The data set '{name}' has no option '{key}'. Did you mean '{near}'?", name=shown, key=key, near=near[0])
+            raise UserError("The data set '{name}' has no option '{key}'. It knows: {known}.", name=shown, key=key,
+                            known=", ".join(known) or "none")

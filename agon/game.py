@@ -1,0 +1,144 @@
+"""The Game: one paper, stated as who plays, in what order, and for which loss terms.
+
+A game never calls ``backward``, ``step``, ``zero_grad`` or autocast, and knows nothing of devices and ranks. All of that lives once, in
+:mod:`agon.train.trainer`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from agon.config import OptimizerConfig, Preset, TrainConfig
+from agon.data.source import Batch, DataSpec
+from agon.errors import UserError
+
+Terms = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Player:
+    """A group of modules moved by one optimizer. Players may share modules."""
+
+    modules: tuple[nn.Module, ...]
+    optimizer: OptimizerConfig
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Every trainable parameter once, in the order of definition."""
+        return list(dict.fromkeys(p for module in self.modules for p in module.parameters() if p.requires_grad))
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimizer step of a player."""
+
+    player: str
+    loss: Callable[[Batch, Context], Terms | None]
+    """Returns named terms whose sum is minimised (each the mean over the batch it was given), or None to pass."""
+    every: int = 1
+    """Run in every so-many-th step only (lazy regularisation): gradients are multiplied by it, learning rate and betas corrected."""
+    times: int = 1
+    """How often in a row (critic steps)."""
+    fresh: bool = False
+    """Draw a new batch for each of ``times``."""
+    after: Callable[[], None] | None = None
+    """Called after the optimizer step (weight clipping)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the run. The stage is a function of the clock, so that resuming needs no further state."""
+
+    name: str
+    updates: tuple[Update, ...]
+    length: int | None = None
+    """Images; None: to the end of the run."""
+
+
+class Context:
+    """What a loss may know about the moment: the clock, randomness that does not depend on how the batch is split, and a place to log.
+
+    ``step``, ``num_images``: so far. ``progress``: 0 to 1 within the stage. ``kept``: detached tensors handed from one update to the
+    next within a step. ``logging``: whether this step's values will be written (compute costly statistics only then).
+    """
+
+    def __init__(self, *, step: int, num_images: int, progress: float, logging: bool, mean_over_ranks: Callable[[Tensor], Tensor]):
+        self.step, self.num_images, self.progress, self.logging = step, num_images, progress, logging
+        self.mean_over_ranks = mean_over_ranks
+        self.kept: dict[str, Tensor] = {}
+        self.stats: dict[str, Tensor] = {}
+        self._generator: torch.Generator | None = None
+        self._offset, self._count, self._total = 0, 1, 1
+
+    def begin(self, generator: torch.Generator, offset: int, count: int, total: int) -> None:
+        """Called by the trainer before each loss: samples ``offset`` to ``offset + count`` of a batch of ``total`` are up."""
+        self._generator, self._offset, self._count, self._total = generator, offset, count, total
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        """(n, *shape) standard normal numbers: this part's share of one draw for the whole batch, whatever the number of ranks."""
+        return self._share(torch.randn, n, shape)
+
+    def uniform(self, n: int, *shape: int) -> Tensor:
+        """(n, *shape) uniform numbers in [0, 1), shared like :meth:`normal`."""
+        return self._share(torch.rand, n, shape)
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Note a scalar tensor; it is read only in steps that are written to the log."""
+        if self.logging:
+            self.stats[name] = value.detach()
+
+    def _share(self, draw, n: int, shape: tuple[int, ...]) -> Tensor:
+        if n % self._count:
+            raise ValueError(f"{n} random samples asked for in a batch part of {self._count}: expected a multiple")
+        k = n // self._count
+        whole = draw(self._total * k, *shape, generator=self._generator, device=self._generator.device)
+        return whole[self._offset * k : (self._offset + self._count) * k]
+
+
+class Game(nn.Module, ABC):
+    """Base of every game. A concrete game defines ``Config``, ``presets``, its networks, ``players``, ``stages`` and ``sample``."""
+
+    Config: ClassVar[type[TrainConfig]]
+    presets: ClassVar[dict[str, Preset]]
+    ema: ClassVar[tuple[str, ...]] = ()
+    """Names of the submodules whose moving average is kept and sampled from."""
+
+    def __init__(self, config: TrainConfig, spec: DataSpec):
+        super().__init__()
+        self.config, self.spec = config, spec
+
+    @abstractmethod
+    def players(self) -> dict[str, Player]:
+        """Name -> player, in the order of their learning rates in the log."""
+
+    @abstractmethod
+    def stages(self) -> list[Stage]:
+        """The plan of the run."""
+
+    @abstractmethod
+    def sample(self, n: int, *, seed: int, **conditions: Any) -> Tensor:
+        """(n, *spec.shape) samples in the data's range, a function of the weights, ``seed`` and the conditions alone."""
+
+    def prepare_to_sample(self) -> None:
+        """Called once after the averaged weights are in place (batch statistics may be re-estimated here)."""
+
+    def batch_coupled(self) -> list[str]:
+        """Names of layers through which samples of a batch see each other: splitting the batch changes what they compute."""
+        return [name for name, module in self.named_modules() if getattr(module, "batch_coupled", isinstance(module, nn.modules.batchnorm._BatchNorm))]
+
+    @classmethod
+    def preset_for(cls, spec: DataSpec) -> str:
+        """The name of the first preset that fits the data. Raises UserError when none does."""
+        size = max(spec.shape[1:]) if spec.kind == "image" else 0
+        for name, preset in cls.presets.items():
+            if preset.auto and preset.kind == spec.kind and size <= preset.max_size:
+                return name
+        raise UserError(
+            "{game} has no preset for data of kind '{kind}'. Expected one of: {kinds}.",
+            game=cls.__name__, kind=spec.kind, kinds=", ".join(sorted({p.kind for p in cls.presets.values()})),
+        )  # fmt: skip

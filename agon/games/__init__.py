@@ -1,0 +1,1 @@
+"""The games: one method per file, found by their file names (agon/catalog.py)."""

@@ -1,0 +1,1 @@
+"""Objectives and penalties as pure functions, usable without Agon's trainer."""

@@ -1,0 +1,79 @@
+"""Gradient penalties. Every ``autograd.grad`` of Agon stands in this file.
+
+The whole penalty is computed in float32, forward pass included, whatever autocast surrounds it, and on the eager module: compiled code has
+no double backward (and some versions of torch drop the second-order term silently). A penalty is a mean over the batch and
+carries no weight: multiply it yourself.
+
+``critic`` is a module or a function from samples (N, ...) to logits (N,); pass conditions by closing over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor, target: float = 1.0) -> Tensor:
+    """E (|grad f(x)| - target)^2 at points between real and fake (Gulrajani et al. 2017, algorithm 1). ``mix``: (N,) uniform in [0, 1)."""
+    mix = _per_sample(mix, real)
+    points = real.detach().float().lerp(fake.detach().float(), mix)
+    return (_gradient_norm(critic, points) - target).square().mean()
+
+
+def dragan_penalty(critic: Critic, real: Tensor, noise: Tensor, target: float = 1.0) -> Tensor:
+    """E (|grad f(x + d)| - target)^2 around the real samples, d = 0.5 std(x) U (Kodali et al. 2017). ``noise``: uniform in [0, 1), real's shape."""
+    real = real.detach().float()
+    points = real + 0.5 * real.std() * noise
+    return (_gradient_norm(critic, points) - target).square().mean()
+
+
+def r1(critic: Critic, real: Tensor) -> Tensor:
+    """1/2 E |grad D(x)|^2 at real samples (Mescheder et al. 2018, equation 9, gamma = 1)."""
+    return zero_centred(critic, real)[1]
+
+
+def r2(critic: Critic, fake: Tensor) -> Tensor:
+    """1/2 E |grad D(x)|^2 at fake samples (Mescheder et al. 2018, equation 10, gamma = 1)."""
+    return zero_centred(critic, fake)[1]
+
+
+def zero_centred(critic: Critic, samples: Tensor, logits: Callable[[Tensor], Tensor] = lambda outputs: outputs) -> tuple[Tensor, Tensor]:
+    """(outputs, 1/2 E |grad D(x)|^2) from one forward pass, so that the adversarial term can use the same outputs. float32.
+
+    ``logits`` picks from the critic's outputs those whose gradient is penalised (a classifier beside them is not).
+    """
+    with _float32(samples.device):
+        points = samples.detach().float().requires_grad_()
+        outputs = _eager(critic)(points)
+        return outputs, 0.5 * _input_gradient(logits(outputs), points).square().flatten(1).sum(1).mean()
+
+
+def _gradient_norm(critic: Critic, points: Tensor) -> Tensor:
+    """(N,) Euclidean norms of the critic's gradients at ``points``; the small constant keeps the root differentiable at 0."""
+    with _float32(points.device):
+        points = points.requires_grad_()
+        gradient = _input_gradient(_eager(critic)(points), points)
+        return (gradient.square().flatten(1).sum(1) + 1e-12).sqrt()
+
+
+def _input_gradient(outputs: Tensor, inputs: Tensor) -> Tensor:
+    # the sum over the batch gives each sample its own gradient, as long as no layer couples samples
+    (gradient,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
+    return gradient
+
+
+def _float32(device: torch.device):
+    return torch.autocast(device.type, enabled=False)
+
+
+def _eager(critic: Critic) -> Critic:
+    # nn.Module.compile() replaces the call, not forward
+    return critic.forward if isinstance(critic, nn.Module) else critic
+
+
+def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.dim() - 1)).to(like)

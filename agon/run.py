@@ -1,0 +1,330 @@
+"""A run: a folder that explains itself and holds no code. Train into one, resume it, sample and evaluate it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import agon
+from agon import catalog
+from agon.config import TrainConfig, build, flatten, nearest, to_dict
+from agon.data import open_dataset
+from agon.data.source import DataSpec, Source
+from agon.errors import UserError
+from agon.game import Game
+from agon.media import grid, save_image, scatter, write_atomically
+from agon.report import write_report
+from agon.train import checkpoint
+from agon.train.devices import pick_device, resolve_precision
+from agon.train.distributed import Ranks, join
+from agon.train.health import Health
+from agon.train.logger import Logger, Total
+from agon.train.randomness import mix
+from agon.train.trainer import Observer, Trainer, images_per_step
+
+FREE = {"images", "log_every", "sample_every_images", "checkpoint_every_images", "keep_checkpoints", "rollbacks"}
+"""Fields that may change when a run is resumed: they say how long and what is written, not what is learned."""
+GRID_COLUMNS, GRID_CLASSES = 10, 16
+CHUNK = 1000
+
+
+class Run:
+    """A run folder opened for sampling and evaluation. ``stopped_by`` is the signal that ended the training just done, or 0."""
+
+    def __init__(self, folder: str | Path, device: str | None = None):
+        self.folder, self.device, self.stopped_by = Path(folder), pick_device(device), 0
+        self.config = read_config(self.folder)
+        self.spec = spec_from(self.config["data"]["spec"])
+        self._game: Game | None = None
+        self._source: Source | None = None
+
+    @property
+    def game(self) -> Game:
+        """The game with the averaged weights of the newest whole checkpoint, in evaluation mode."""
+        if self._game is None:
+            self._game = self._load_game()
+        return self._game
+
+    @property
+    def source(self) -> Source:
+        """The data of the run, opened again and checked to be the same."""
+        if self._source is None:
+            data = self.config["data"]
+            self._source = open_dataset(data["name"], **data["options"])
+            if self._source.fingerprint != data["fingerprint"]:
+                raise UserError("The data of {run} have changed since it was trained. Expected the content it began with; restore it, or train anew.", run=self.folder)
+        return self._source
+
+    @property
+    def num_images(self) -> int:
+        """Images seen at the newest whole checkpoint."""
+        return int(self._checkpoint().name)
+
+    def sample(self, n: int, *, seed: int = 0, **conditions: Any) -> Tensor:
+        """(n, *spec.shape) samples on the CPU, in [-1, 1] for pictures; ``label``: one class for all, or (n,) of them."""
+        return draw(self.game, n, seed=seed, **conditions)
+
+    def evaluate(self, metrics: list[str] | None = None, *, num_samples: int | None = None, seed: int = 0) -> list[dict]:
+        """Measure the run; results with their protocol are returned and kept in metrics.json (newer values replace older ones)."""
+        from agon.metrics.evaluate import evaluate as measure
+
+        results = measure(self.sample, self.source, metrics, num_samples=num_samples, seed=seed, conditional=self._takes_labels())
+        path = self.folder / "metrics.json"
+        known = json.loads(path.read_text())["results"] if path.exists() else []
+        new = {result["metric"] for result in results}
+        results = [{**result, "num_images": self.num_images} for result in results]
+        write_atomically(path, json.dumps({"results": [r for r in known if r["metric"] not in new] + results}, indent=1).encode())
+        write_report(self.folder)
+        return results
+
+    def _takes_labels(self) -> bool:
+        return bool(getattr(self.game, "condition_dim", 0) and self.spec.num_classes)
+
+    def _checkpoint(self) -> Path:
+        path, complaints = checkpoint.latest(self.folder / "checkpoints")
+        if path is None:
+            raise UserError("{run} has no whole checkpoint yet{why}. Train it first: agon train.", run=self.folder, why="".join(f" ({c})" for c in complaints))
+        return path
+
+    def _load_game(self) -> Game:
+        tensors, _ = checkpoint.load(self._checkpoint())
+        cls = catalog.load(self.config["game"])
+        game = cls(build(cls.Config, self.config["fields"]), self.spec)
+        game.load_state_dict(tensors["game"])
+        averaged = tensors.get("ema", {})
+        for name in game.ema if averaged else ():
+            getattr(game, name).load_state_dict({k.removeprefix(f"{name}."): v for k, v in averaged.items() if k.startswith(f"{name}.")})
+        game.to(self.device).eval()
+        game.prepare_to_sample()
+        return game
+
+
+def load(folder: str | Path, device: str | None = None) -> Run:
+    """Open a run folder."""
+    return Run(folder, device)
+
+
+def evaluate(run: str | Path, metrics: list[str] | None = None, **options: Any) -> list[dict]:
+    """Measure a run folder (see :meth:`Run.evaluate`)."""
+    return load(run).evaluate(metrics, **options)
+
+
+def train(
+    game: str | type[Game], data: Any = "digits", *, preset: str | None = None, out: str | Path | None = None, steps: int | None = None,
+    minutes: float | None = None, device: str | None = None, console: bool = False, tensorboard: bool = False,
+    data_options: dict[str, Any] | None = None, command: str | None = None, **fields: Any,
+) -> Run:  # fmt: skip
+    """Train ``game`` on ``data`` into the folder ``out`` (default runs/<game>-<data>) and return the run; the same call again resumes.
+
+    ``data``: anything :func:`agon.open_dataset` takes, with ``data_options``. ``preset``: by default the first that fits the data.
+    ``steps`` bounds the run and its schedules, as the field ``images`` does; ``minutes`` only ends it early. ``fields``: the game's configuration
+    (nested ones as dictionaries, or dotted names in a dictionary unpacked with ``**``). Raises UserError for anything that cannot be.
+    """
+    ranks = join()
+    cls = catalog.load(game) if isinstance(game, str) else game
+    name = game if isinstance(game, str) else f"{cls.__module__}.{cls.__qualname__}"
+    source = open_dataset(data, **(data_options or {}))
+    preset = preset or cls.preset_for(source.spec)
+    if preset not in cls.presets:
+        raise UserError("{game} has no preset '{preset}'. Did you mean '{near}'?", game=name, preset=preset, near=nearest(preset, list(cls.presets)))
+    config = build(cls.Config, cls.presets[preset].fields, fields)
+    torch.manual_seed(mix(config.seed))
+    built = cls(config, source.spec)
+    if steps is not None:
+        built.config = dataclasses.replace(config, images=steps * images_per_step(built.stages(), config.batch_size))
+    folder = Path(out) if out else Path("runs") / _slug(f"{name}-{source.name}")
+    description = _describe(name, preset, source, data_options, built.config, device, ranks, command)
+    _claim(folder, description, ranks)
+    run = _train(built, source, folder, device, ranks, minutes, console, tensorboard)
+    run._source = source
+    return run
+
+
+def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: Ranks, minutes: float | None, console: bool, tensorboard: bool) -> Run:
+    found, complaints = checkpoint.latest(folder / "checkpoints")
+    if found is None and complaints:
+        raise UserError("No checkpoint of {run} is whole: {why}. Expected at least one; remove the folder to start anew.", run=folder, why="; ".join(complaints))
+    total = Total(images=game.config.images, seconds=minutes * 60 if minutes else None)
+    logger = None
+    if ranks.first:
+        logger = Logger(folder, console=console, total=total, resume_at=int(found.name) if found else None, tensorboard=tensorboard)
+    observer = RunObserver(folder, logger)
+    trainer = Trainer(game, source, device=device, ranks=ranks, observer=observer)
+    try:
+        observer.begin(trainer, found, complaints)
+        deadline = time.monotonic() + minutes * 60 if minutes else None
+        stopped_by = trainer.fit(deadline=deadline)
+        observer.end(trainer, stopped_by)
+    finally:
+        if logger:
+            logger.close()
+    ranks.barrier()
+    run = Run(folder, device)
+    run.stopped_by = stopped_by
+    return run
+
+
+class RunObserver(Observer):
+    """Writes a run folder. On ranks other than the first ``logger`` is None and only checkpoints are joined."""
+
+    def __init__(self, folder: Path, logger: Logger | None):
+        self.folder, self.logger, self.health = folder, logger, Health()
+
+    def begin(self, trainer: Trainer, found: Path | None, complaints: list[str]) -> None:
+        if found:
+            self._load(trainer, found)
+        if self.logger:
+            for complaint in complaints:
+                self.event("damaged", trainer.num_images, message=complaint)
+            if trainer.num_images == 0:
+                for happened in trainer.source.events:
+                    self.event(happened.get("event", "data"), 0, **{k: v for k, v in happened.items() if k != "event"})
+            self.event("resumed" if found else "started", trainer.num_images, device=str(trainer.device), precision=trainer.precision)
+            if trainer.precision != trainer.config.precision:
+                self.event("precision", trainer.num_images, message=f"{trainer.config.precision} is not native on {trainer.device}: {trainer.precision} is used")
+            if not found:
+                self.snapshot(trainer)
+
+    def after_step(self, trainer: Trainer, record: dict | None) -> None:
+        config = trainer.config
+        if self.logger:
+            self.logger.tick(step=trainer.step, num_images=trainer.num_images, seconds=trainer.seconds)
+            if record:
+                self.logger.log(record, self.health.update(record))
+            if _crossed(trainer, config.sample_every_images or max(1, config.images // 20)):
+                self.snapshot(trainer)
+        if _crossed(trainer, config.checkpoint_every_images or max(1, config.images // 10)):
+            self.save(trainer)
+
+    def end(self, trainer: Trainer, stopped_by: int) -> None:
+        self.save(trainer)
+        if self.logger:
+            self.snapshot(trainer)
+            finished = trainer.num_images >= trainer.config.images
+            self.event("finished" if finished else "stopped", trainer.num_images, **({"signal": stopped_by} if stopped_by else {}))
+            write_report(self.folder)
+
+    def event(self, kind: str, num_images: int, **fields: Any) -> None:
+        if self.logger:
+            self.logger.event(kind, num_images=num_images, **fields)
+
+    def save(self, trainer: Trainer) -> None:
+        trainer.save(self.folder / "checkpoints", {"health": self.health.state_dict()})
+        self.event("saved", trainer.num_images)
+
+    def restore(self, trainer: Trainer) -> bool:
+        found, _ = checkpoint.latest(self.folder / "checkpoints")
+        if found is None:
+            return False
+        self._load(trainer, found)
+        self.event("rolled back", trainer.num_images)
+        return True
+
+    def snapshot(self, trainer: Trainer) -> None:
+        """The sample grid of this moment: the same latents every time."""
+        with trainer.averaged() as game:
+            picture = snapshot(game, trainer.source)
+        save_image(picture, self.folder / "samples" / f"{trainer.num_images:012d}.png", overwrite=True)
+
+    def _load(self, trainer: Trainer, path: Path) -> None:
+        extra = trainer.load(path)
+        if "health" in extra:
+            self.health.load_state_dict(extra["health"])
+
+
+def snapshot(game: Game, source: Source) -> Tensor:
+    """A picture (C, H, W) uint8 of what the game makes: a row for each class, a square of samples, or a scatter plot over the data."""
+    if game.spec.kind == "points":
+        real = source.read(np.arange(min(2000, len(source)))).real
+        return scatter(draw(game, 2000, seed=0), real)
+    classes = min(game.spec.num_classes, GRID_CLASSES) if getattr(game, "condition_dim", 0) else 0
+    if not classes:
+        return grid(draw(game, 64, seed=0), columns=8)
+    return grid(draw(game, classes * GRID_COLUMNS, seed=0, label=torch.arange(classes).repeat_interleave(GRID_COLUMNS)), columns=GRID_COLUMNS)
+
+
+@torch.no_grad()
+def draw(game: Game, n: int, *, seed: int = 0, label: Any = None, **conditions: Any) -> Tensor:
+    """(n, *spec.shape) samples on the CPU, made in parts so that memory stays bounded."""
+    if label is not None:
+        label = torch.as_tensor(label).expand(n) if torch.as_tensor(label).dim() == 0 else torch.as_tensor(label)
+    parts = []
+    for start in range(0, n, CHUNK):
+        count = min(CHUNK, n - start)
+        given = {k: v[start : start + count] for k, v in {"label": label, **conditions}.items() if v is not None}
+        parts.append(game.sample(count, seed=seed if start == 0 else mix(seed, start), **given).cpu())
+    return torch.cat(parts) if parts else torch.empty(0, *game.spec.shape)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run's config.json. Raises UserError when there is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        if {"game", "data", "fields"} <= config.keys():
+            return config
+    except FileNotFoundError:
+        raise UserError("{folder} is no run folder: it has no config.json. Expected a folder that 'agon train' wrote.", folder=folder) from None
+    except (ValueError, AttributeError):
+        pass
+    raise UserError("{folder}/config.json cannot be read. Expected the file that 'agon train' wrote; restore it.", folder=folder)
+
+
+def spec_from(stored: dict[str, Any]) -> DataSpec:
+    """The DataSpec that config.json holds as plain JSON."""
+    return DataSpec(**{**stored, "shape": tuple(stored["shape"]), "class_names": tuple(stored["class_names"])})
+
+
+def _describe(name: str, preset: str, source: Source, options: dict | None, config: TrainConfig, device: str | None, ranks: Ranks, command: str | None) -> dict:
+    where = pick_device(device)
+    return {
+        "game": name, "preset": preset, "seed": config.seed,
+        "data": {"name": source.name, "options": options or {}, "num_samples": len(source), "fingerprint": source.fingerprint, "spec": dataclasses.asdict(source.spec)},
+        "fields": to_dict(config),
+        "device": where.type, "precision": resolve_precision(config.precision, where), "ranks": ranks.world,
+        "versions": {"agon": agon.__version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(), "platform": sys.platform},
+        "command": command,
+    }  # fmt: skip
+
+
+def _claim(folder: Path, description: dict, ranks: Ranks) -> None:
+    """Make the folder this run's, or find that it is this run's already. Nothing that is there is replaced."""
+    path = folder / "config.json"
+    description = json.loads(json.dumps(description))
+    if path.exists():
+        _check_same(folder, read_config(folder), description)
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError("{folder} holds other files. Expected a new folder or a run to resume: choose another --out.", folder=folder)
+    ranks.barrier()
+    if ranks.first:
+        write_atomically(path, json.dumps(description, indent=1, ensure_ascii=False).encode())
+    ranks.barrier()
+
+
+def _check_same(folder: Path, old: dict, new: dict) -> None:
+    before = {"game": old["game"], "data": old["data"]["fingerprint"], **flatten(old["fields"])}
+    now = {"game": new["game"], "data": new["data"]["fingerprint"], **flatten(new["fields"])}
+    for name in now:
+        if name not in FREE and before.get(name, now[name]) != now[name]:
+            raise UserError(
+                "{folder} holds a run with other settings: {field} was {before}, now {now}. Use the same settings to resume it, or choose another --out.",
+                folder=folder, field=name, before=before.get(name), now=now[name],
+            )  # fmt: skip
+
+
+def _crossed(trainer: Trainer, every: int) -> bool:
+    per_step = images_per_step(trainer.stages, trainer.config.batch_size)
+    return trainer.num_images // every > (trainer.num_images - per_step) // every
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "run"
