@@ -9,12 +9,15 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
+import math
 import textwrap
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from agon.errors import UserError
+from agon.locale import translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +36,29 @@ class OptimizerConfig:
     """Added to the root of the second moment."""
     weight_decay: float = 0.0
     """L2 (adam, sgd, rmsprop) or decoupled (adamw) weight decay."""
-    schedule: Literal["constant", "linear", "cosine", "halving"] = "constant"
-    """How the learning rate falls: to lr_final along a line or a cosine between decay_start and the end, or halved every halve_every_images."""
+    schedule: Literal["constant", "linear", "cosine", "geometric", "halving"] = "constant"
+    """How the learning rate falls: to lr_final along a line, a cosine or by equal factors, from decay_start to the end, or halved every halve_every_images."""
     decay_start: float = 0.0
-    """Fraction of the run after which a linear or cosine decay begins (CycleGAN: 0.5), in [0, 1)."""
+    """Fraction of the run after which the decay to lr_final begins (CycleGAN: 0.5), in [0, 1)."""
     lr_final: float = 0.0
-    """Learning rate at the end of a linear or cosine decay."""
+    """Learning rate at the end of a linear, cosine or geometric decay."""
     halve_every_images: int = 0
     """For schedule=halving: the learning rate halves every so many images."""
     warmup_images: int = 0
     """The learning rate rises from 0 over so many images."""
 
     def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "a number above 0")
+        require(0 < self.lr < math.inf, "lr", self.lr, "a finite number above 0")
         require(0 <= self.beta1 < 1, "beta1", self.beta1, "a number in [0, 1)")
         require(0 <= self.beta2 < 1, "beta2", self.beta2, "a number in [0, 1)")
         require(self.beta2_final is None or 0 <= self.beta2_final < 1, "beta2_final", self.beta2_final, "a number in [0, 1)")
         require(0 <= self.decay_start < 1, "decay_start", self.decay_start, "a fraction in [0, 1)")
         require(self.lr_final >= 0, "lr_final", self.lr_final, "a number not below 0")
+        require(self.eps >= 0, "eps", self.eps, "a number not below 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number not below 0")
+        require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "0 (off) or a number of images")
+        if self.schedule == "geometric":
+            require(self.lr_final > 0, "lr_final", self.lr_final, "a number above 0 with schedule=geometric")
         if self.schedule == "halving":
             require(self.halve_every_images > 0, "halve_every_images", self.halve_every_images, "a number of images above 0 with schedule=halving")
 
@@ -96,6 +104,10 @@ class TrainConfig:
         require(self.images > 0, "images", self.images, "a number above 0")
         require(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         require(self.micro_batch_size >= 0, "micro_batch_size", self.micro_batch_size, "0 or a number of samples")
+        require(self.ema_half_life_images >= 0, "ema_half_life_images", self.ema_half_life_images, "0 (off) or a number of images")
+        require(self.ema_rampup >= 0, "ema_rampup", self.ema_rampup, "0 (off) or a fraction above 0")
+        require(self.sample_every_images >= 0, "sample_every_images", self.sample_every_images, "0 or a number of images")
+        require(self.checkpoint_every_images >= 0, "checkpoint_every_images", self.checkpoint_every_images, "0 or a number of images")
         require(self.log_every > 0, "log_every", self.log_every, "a number of steps above 0")
         require(self.ema_every > 0, "ema_every", self.ema_every, "a number of steps above 0")
         require(self.keep_checkpoints >= 2, "keep_checkpoints", self.keep_checkpoints, "2 or more: one may turn out damaged")
@@ -122,7 +134,7 @@ class Preset:
 def require(condition: bool, field: str, value: object, expected: str) -> None:
     """Raise the error of a field whose value is out of range, beside the field's definition."""
     if not condition:
-        raise UserError("The value {value} of '{field}' is out of range. Expected {expected}.", value=value, field=field, expected=expected)
+        raise UserError("The value {value} of '{field}' is out of range. Expected {expected}.", value=value, field=field, expected=translate(expected))
 
 
 def build(config_class: type, *layers: dict[str, Any]):
@@ -131,9 +143,10 @@ def build(config_class: type, *layers: dict[str, Any]):
     Raises UserError for an unknown field (with the nearest match), a value of the wrong type or out of range.
     """
     tree = to_dict(config_class())
+    kinds = _kinds(config_class)
     for layer in layers:
         for name, value in flatten(layer).items():
-            _place(config_class, tree, name, value)
+            _place(kinds, tree, name, value)
     return _validate(config_class, tree)
 
 
@@ -176,6 +189,7 @@ def fields(config_class: type, prefix: str = "", default: Any = None):
             yield prefix + field.name, kind, value, docs.get(field.name, "")
 
 
+@functools.cache
 def field_docs(config_class: type) -> dict[str, str]:
     """The string under each field, inherited ones included."""
     docs: dict[str, str] = {}
@@ -205,23 +219,34 @@ def parse_count(text: str | int) -> int:
         raise UserError("'{text}' is no count. Expected a whole number such as 20000, 200k or 1.5M.", text=text) from None
 
 
-def _place(config_class: type, tree: dict[str, Any], name: str, value: Any) -> None:
-    known = field_names(config_class)
-    if name not in known:
+@functools.cache
+def _kinds(config_class: type) -> dict[str, Any]:
+    return {name: kind for name, kind, _, _ in fields(config_class)}
+
+
+def _place(kinds: dict[str, Any], tree: dict[str, Any], name: str, value: Any) -> None:
+    if name not in kinds:
         raise UserError(
-            "There is no field '{field}'. Did you mean '{near}'? All fields: agon show GAME.", field=name, near=nearest(name, known)
+            "There is no field '{field}'. Did you mean '{near}'? All fields: agon show GAME.", field=name, near=nearest(name, list(kinds))
         )
     *groups, leaf = name.split(".")
     for group in groups:
         tree = tree[group]
-    tree[leaf] = value
+    tree[leaf] = _from_text(kinds[name], value) if isinstance(value, str) else value
+
+
+@functools.cache
+def _adapter(config_class: type):
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(config_class)
 
 
 def _validate(config_class: type, tree: dict[str, Any]):
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(config_class).validate_python(_blank_to_none(tree))
+        return _adapter(config_class).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
@@ -235,6 +260,15 @@ def _validate(config_class: type, tree: dict[str, Any]):
         ) from None
 
 
-def _blank_to_none(tree: dict[str, Any]) -> dict[str, Any]:
-    """Command lines have no None: the word ``none`` stands for it where a field allows it (a Literal "none" is kept by its type)."""
-    return {k: _blank_to_none(v) if isinstance(v, dict) else (None if v == "None" else v) for k, v in tree.items()}
+def _from_text(kind: Any, text: str) -> Any:
+    """A word of a command line or file, where its field's type says more: ``none`` for None, ``64,64`` for a tuple, ``200k`` for a count."""
+    if type(None) in get_args(kind) and text.strip().lower() in ("none", "null"):
+        return None
+    if get_origin(kind) is tuple:
+        return text.strip("()[] ").replace(",", " ").split()
+    if kind is int:
+        try:
+            return parse_count(text)
+        except UserError:  # the type's own error names the field
+            return text
+    return text

@@ -63,14 +63,14 @@ class Stage:
 class Context:
     """What a loss may know about the moment: the clock, randomness that does not depend on how the batch is split, and a place to log.
 
-    ``step``, ``num_images``: so far. ``progress``: 0 to 1 within the stage. ``kept``: detached tensors handed from one update to the
-    next within a step. ``logging``: whether this step's values will be written (compute costly statistics only then).
+    ``step``, ``num_images``: so far. ``progress``: 0 to 1 within the stage. ``logging``: whether this step's values will be written
+    (compute costly statistics only then).
     """
 
     def __init__(self, *, step: int, num_images: int, progress: float, logging: bool, mean_over_ranks: Callable[[Tensor], Tensor]):
         self.step, self.num_images, self.progress, self.logging = step, num_images, progress, logging
         self.mean_over_ranks = mean_over_ranks
-        self.kept: dict[str, Tensor] = {}
+        self._kept: dict[tuple[str, int], Tensor] = {}
         self.stats: dict[str, Tensor] = {}
         self._generator: torch.Generator | None = None
         self._offset, self._count, self._total = 0, 1, 1
@@ -86,6 +86,14 @@ class Context:
     def uniform(self, n: int, *shape: int) -> Tensor:
         """(n, *shape) uniform numbers in [0, 1), shared like :meth:`normal`."""
         return self._share(torch.rand, n, shape)
+
+    def keep(self, name: str, value: Tensor) -> None:
+        """Hand a tensor, detached, to a later update of this step that sees the same part of the same batch."""
+        self._kept[name, self._offset] = value.detach()
+
+    def take(self, name: str) -> Tensor | None:
+        """What :meth:`keep` left for this part of the batch, once; None if there is nothing (any more)."""
+        return self._kept.pop((name, self._offset), None)
 
     def log(self, name: str, value: Tensor) -> None:
         """Note a scalar tensor; it is read only in steps that are written to the log."""
@@ -129,7 +137,7 @@ class Game(nn.Module, ABC):
 
     def batch_coupled(self) -> list[str]:
         """Names of layers through which samples of a batch see each other: splitting the batch changes what they compute."""
-        return [name for name, module in self.named_modules() if getattr(module, "batch_coupled", isinstance(module, nn.modules.batchnorm._BatchNorm))]
+        return [name for name, module in self.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "couples_batch", False)]
 
     @classmethod
     def preset_for(cls, spec: DataSpec) -> str:

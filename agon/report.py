@@ -43,6 +43,8 @@ _METRIC_NAMES = {
     "modes": "Modes covered",
     "high_quality": "High-quality samples",
     "reverse_kl": "Reverse KL",
+    "sliced_wasserstein": "Sliced Wasserstein distance",
+    "pixel_sliced_wasserstein": "Sliced Wasserstein distance of pixels",
 }
 _STATE_NAMES = {
     "warming up": "warming up",
@@ -100,7 +102,7 @@ def write_report(run_folder: str | Path) -> Path:
 
 def render(folder: Path) -> str:
     """The page as text."""
-    config, log, events = _read(folder / "config.json"), read_log(folder), read_lines(folder / "events.jsonl")
+    config, log, events = _read(folder / "config.json"), _onward(read_log(folder)), read_lines(folder / "events.jsonl")
     metrics = [each for each in _read(folder / "metrics.json").get("results", []) if isinstance(each, dict)]
     verdicts = _verdicts(log)
     title = f"{config.get('game', folder.name)} · {_data_name(config)}".strip(" ·")
@@ -136,6 +138,16 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _onward(log: list[dict]) -> list[dict]:
+    """The records that count, in the order of images: after a rollback the later record replaces what was undone."""
+    kept: list[dict] = []
+    for record in log:
+        while kept and _finite(record.get("num_images")) <= _finite(kept[-1].get("num_images")):
+            kept.pop()
+        kept.append(record)
+    return kept
 
 
 def _data_name(config: dict[str, Any]) -> str:
@@ -221,6 +233,7 @@ def _status(log: list[dict], events: list[dict]) -> tuple[str, str]:
         "nonfinite": (translate("non-finite"), "bad"),
         "started": (translate("running"), "quiet"),
         "resumed": (translate("running"), "quiet"),
+        "rolled back": (translate("running"), "quiet"),
     }
     for event in reversed(events):
         if event.get("event") in words:
@@ -314,15 +327,12 @@ def _card(result: dict) -> str:
     counts = translate("{fake} samples against {real} real").format(
         fake=f"{_finite(result.get('num_fake')):,.0f}", real=f"{_finite(result.get('num_real')):,.0f}"
     )
-    protocol = result.get("protocol")
-    detail = (
-        f"<details><summary>{escape(translate('Protocol'))}</summary>{_table(_flat(protocol))}</details>"
-        if protocol
-        else ""
-    )
+    rows = _flat({key: result[key] for key in ("protocol", "reference", "details") if result.get(key)})
+    protocol = f"<details><summary>{escape(translate('Protocol'))}</summary>{_table(rows)}</details>" if rows else ""
+    warned = "".join(f'<p class="note warn">{escape(str(text))}</p>' for text in result.get("warnings") or ())
     return (
         f"<article><h3>{escape(_metric_name(result))}</h3><p class=value>{_value(result)}</p><ul>{reference}</ul>"
-        f"<p class=note>{escape(counts)}</p>{detail}</article>"
+        f"<p class=note>{escape(counts)}</p>{warned}{protocol}</article>"
     )
 
 
@@ -335,7 +345,9 @@ def _reference(reference: Any) -> Iterable[str]:
     for name, value in (reference or {}).items():
         margin = ""
         if isinstance(value, dict) and "value" in value:
-            error = next((_float(value[key]) for key in ("standard_error", "sd") if key in value), math.nan)
+            error = next(
+                (_float(value[key]) for key in ("standard_error", "standard_deviation", "sd") if key in value), math.nan
+            )
             margin, value = f" ± {_number(error)}" if math.isfinite(error) else "", value["value"]
         shown = (
             _number(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
@@ -420,21 +432,19 @@ def _text(value: Any) -> str:
 
 
 def command(config: dict[str, Any]) -> str:
-    """The command that makes this run again: the one noted in config.json, else one put together from what it says."""
+    """What makes this run again: the command noted in config.json, else the call from Python with every field."""
     noted = config.get("command")
     if noted:
         return noted if isinstance(noted, str) else shlex.join(str(word) for word in noted)
     if not config.get("game"):
         return ""
-    words = ["agon", "train", str(config["game"])]
-    for option, value in (
-        ("--data", _data_name(config)),
-        ("--preset", config.get("preset")),
-        ("--seed", _deep(config, "seed")),
-        ("--images", _deep(config, "images")),
-    ):
-        words += [option, str(value)] if value not in ("", None) else []
-    return shlex.join(words)
+    data = config.get("data")
+    options = data.get("options") if isinstance(data, dict) else None
+    words = [repr(config["game"]), repr(_data_name(config))]
+    words += [f"preset={config['preset']!r}"] if config.get("preset") else []
+    words += [f"data_options={options!r}"] if options else []
+    words += [f"**{dict(_flat(config.get('fields')))!r}"] if config.get("fields") else []
+    return f"agon.train({', '.join(words)})"
 
 
 def _reproduce(config: dict[str, Any]) -> str:
@@ -659,14 +669,14 @@ def _count(value: float) -> str:
 
 
 _CSS = """
-:root
+:root{
 --paper:#faf9f6;--card:#fff;--ink:#1d2127;--soft:#626a75;--line:#e4e2dc;--good:#1f8a5b;--warn:#b7791f;--bad:#c63d2f;
 --quiet:#7b8490;
 --c0:#c8472f;--c1:#2a6fb0;--c2:#2b8a5f;--c3:#9a5bb5;--c4:#b7801f;--c5:#4d6570}
-@media(prefers-color-scheme:dark){:root
+@media(prefers-color-scheme:dark){:root{
 --paper:#15181c;--card:#1d2126;--ink:#e8e6e1;--soft:#9aa3ae;--line:#30363d;--good:#4cc38a;--warn:#e0a84a;
 --bad:#f0776a;--quiet:#8b949e;--c0:#f0836c;--c1:#6cabe8;--c2:#5cc796;--c3:#c795e0;--c4:#e3b457;--c5:#9db4c0}}
-*{box-sizing:border-box}bodymargin:0;background:var(--paper);color:var(--ink);
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"PingFang SC","Microsoft YaHei","Noto Sans CJK SC",sans-serif
 }
 main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}
@@ -714,6 +724,7 @@ figcaption{font-size:.9rem}.film figcaption{color:var(--soft);margin-top:6px;fon
 .thumbs{display:flex;gap:6px;overflow-x:auto;padding-bottom:6px}.thumbs button{padding:2px;flex:none}
 .thumbs img{height:64px;display:block;border-radius:3px}
 .thumbs .on{outline:2px solid var(--c0);outline-offset:-1px}
+.note.warn{color:var(--warn)}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:12px}
 .chart{margin:0;padding:12px 14px 10px;position:relative}.chart figcaption{font-weight:600}
 .chart figcaption small{float:right;font-weight:400;color:var(--soft)}
@@ -793,7 +804,10 @@ for (const film of document.querySelectorAll('.film')) {
     if (timer) return stop();
     play.textContent = '\\u275a\\u275a';
     if (+range.value === frames.length - 1) show(0);
-    timer = setInterval(() => { const next = +range.value + 1; if (next >= frames.length) stop(); else show(next); }, 450);
+    timer = setInterval(() => {
+      const next = +range.value + 1;
+      if (next < frames.length) show(next); else stop();
+    }, 450);
   });
   show(frames.length - 1);
 }

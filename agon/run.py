@@ -82,7 +82,8 @@ class Run:
         path = self.folder / "metrics.json"
         known = json.loads(path.read_text())["results"] if path.exists() else []
         new = {result["metric"] for result in results}
-        results = [{**result, "num_images": self.num_images} for result in results]
+        num_images = self.num_images
+        results = [{**result, "num_images": num_images} for result in results]
         write_atomically(path, json.dumps({"results": [r for r in known if r["metric"] not in new] + results}, indent=1).encode())
         write_report(self.folder)
         return results
@@ -157,7 +158,7 @@ def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: 
     total = Total(images=game.config.images, seconds=minutes * 60 if minutes else None)
     logger = None
     if ranks.first:
-        logger = Logger(folder, console=console, total=total, resume_at=int(found.name) if found else None, tensorboard=tensorboard)
+        logger = Logger(folder, console=console, total=total, resume_at=int(found.name) if found else 0, tensorboard=tensorboard)
     observer = RunObserver(folder, logger)
     trainer = Trainer(game, source, device=device, ranks=ranks, observer=observer)
     try:
@@ -179,6 +180,7 @@ class RunObserver(Observer):
 
     def __init__(self, folder: Path, logger: Logger | None):
         self.folder, self.logger, self.health = folder, logger, Health()
+        self.saved = -1
 
     def begin(self, trainer: Trainer, found: Path | None, complaints: list[str]) -> None:
         if found:
@@ -219,6 +221,9 @@ class RunObserver(Observer):
             self.logger.event(kind, num_images=num_images, **fields)
 
     def save(self, trainer: Trainer) -> None:
+        if trainer.num_images == self.saved:
+            return
+        self.saved = trainer.num_images
         trainer.save(self.folder / "checkpoints", {"health": self.health.state_dict()})
         self.event("saved", trainer.num_images)
 
@@ -272,7 +277,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / "config.json").read_text())
         if {"game", "data", "fields"} <= config.keys():
             return config
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError("{folder} is no run folder: it has no config.json. Expected a folder that 'agon train' wrote.", folder=folder) from None
     except (ValueError, AttributeError):
         pass
@@ -281,7 +286,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def spec_from(stored: dict[str, Any]) -> DataSpec:
     """The DataSpec that config.json holds as plain JSON."""
-    return DataSpec(**{**stored, "shape": tuple(stored["shape"]), "class_names": tuple(stored["class_names"])})
+    return DataSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
 
 
 def _describe(name: str, preset: str, source: Source, options: dict | None, config: TrainConfig, device: str | None, ranks: Ranks, command: str | None) -> dict:
@@ -302,7 +307,7 @@ def _claim(folder: Path, description: dict, ranks: Ranks) -> None:
     description = json.loads(json.dumps(description))
     if path.exists():
         _check_same(folder, read_config(folder), description)
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("{folder} holds other files. Expected a new folder or a run to resume: choose another --out.", folder=folder)
     ranks.barrier()
     if ranks.first:
@@ -322,8 +327,7 @@ def _check_same(folder: Path, old: dict, new: dict) -> None:
 
 
 def _crossed(trainer: Trainer, every: int) -> bool:
-    per_step = images_per_step(trainer.stages, trainer.config.batch_size)
-    return trainer.num_images // every > (trainer.num_images - per_step) // every
+    return trainer.num_images // every > trainer.images_before // every
 
 
 def _slug(text: str) -> str:

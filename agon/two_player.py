@@ -7,7 +7,6 @@ paper of its own: what is here is what the papers share.
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -22,6 +21,7 @@ from agon.data.source import Batch, DataSpec
 from agon.errors import UserError
 from agon.game import Context, Game, Player, Stage, Terms, Update
 from agon.layers.init import initialise
+from agon.layers.mixture_latent import MixtureLatent
 from agon.layers.spectral import spectral_normalise
 from agon.losses import penalties
 from agon.losses.adversarial import pair_accuracy
@@ -52,8 +52,10 @@ POINTS = {
 class TwoPlayerConfig(TrainConfig):
     latent_dim: int = 100
     """Length of the latent vector, drawn from N(0, 1)."""
-    latent_codes: int = 0
-    """One-hot code of so many values beside the latent, drawn uniformly (helps to cover separate modes). 0: none."""
+    latent_components: int = 0
+    """Draw the latent from a mixture of so many Gaussians with learnt centres (helps to reach separate modes; DeLiGAN). 0: one N(0, 1)."""
+    latent_width: float = 0.1
+    """Standard deviation of those components."""
     conditional: bool = True
     """Use the data's labels or condition vectors where the game can."""
     network: Network = "dcgan"
@@ -71,7 +73,7 @@ class TwoPlayerConfig(TrainConfig):
     expansion: int = 2
     """How much wider a residual block is inside (r3gan)."""
     embedding_dim: int = 64
-    """Length of a condition's embedding (r3gan's generator, bilinear heads)."""
+    """Length of a condition's embedding in r3gan's generator (a bilinear head's is as long as the features, as published)."""
     generator_hidden: tuple[int, ...] = (256, 512, 1024)
     """Hidden layers of an MLP generator."""
     discriminator_hidden: tuple[int, ...] = (512, 256)
@@ -110,7 +112,7 @@ class TwoPlayerConfig(TrainConfig):
     penalty_weight: float = 10.0
     """Weight of the penalty (lambda of WGAN-GP and DRAGAN, gamma of R1 and R2)."""
     penalty_weight_final: float | None = None
-    """Weight at the end, reached along a cosine on a logarithmic scale. None: constant."""
+    """Weight at the end, reached by equal factors. None: constant."""
     penalty_every: int = 1
     """Compute the penalty in every so-many-th step only, with its gradient multiplied by as much (lazy regularisation, Karras et al. 2020)."""
     weight_clip: float = 0.0
@@ -122,10 +124,18 @@ class TwoPlayerConfig(TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.latent_dim > 0, "latent_dim", self.latent_dim, "a number above 0")
+        for name in ("latent_dim", "width", "blocks", "group_width", "expansion", "embedding_dim"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "a number above 0")
+        for name in ("latent_components", "discriminator_width", "fourier_features", "minibatch_discrimination"):
+            require((getattr(self, name) or 0) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("generator_hidden", "discriminator_hidden"):
+            require(all(width >= 1 for width in getattr(self, name)), name, getattr(self, name), "widths above 0, such as 128,128")
+        require(self.base_size >= 2, "base_size", self.base_size, "a number of pixels, 2 or more")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a number in [0, 1)")
         require(self.instance_noise >= 0, "instance_noise", self.instance_noise, "a standard deviation, 0 or more")
         require(0 < self.instance_noise_until <= 1, "instance_noise_until", self.instance_noise_until, "a fraction in (0, 1]")
+        require(self.latent_width > 0, "latent_width", self.latent_width, "a standard deviation above 0")
+        require(self.penalty_weight_final is None or self.penalty_weight_final > 0, "penalty_weight_final", self.penalty_weight_final, "a number above 0")
         require(0 < self.top_k <= 1, "top_k", self.top_k, "a fraction in (0, 1]")
         require(self.num_critic >= 1, "num_critic", self.num_critic, "a number of steps, 1 or more")
         require(self.penalty_every >= 1, "penalty_every", self.penalty_every, "a number of steps, 1 or more")
@@ -154,12 +164,16 @@ class TwoPlayerGame(Game):
         self.condition_dim = self._condition_dim(config, spec)
         mode = self.condition_mode if self.condition_dim else "none"
         self.augmentation = check_policy(config.diffaugment) if spec.kind == "image" else ()
-        latent = dataclasses.replace(config, latent_dim=config.latent_dim + config.latent_codes)
-        self.generator = build_generator(latent, spec, self.condition_dim)
+        self.generator = build_generator(config, spec, self.condition_dim)
+        if config.latent_components:
+            self.generator = MixtureLatent(self.generator, config.latent_dim, config.latent_components, config.latent_width)
+        # points of any scale are played in units of their own standard deviation
+        self.register_buffer("shift", torch.tensor(spec.mean or 0.0, dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(spec.std or 1.0, dtype=torch.float32))
         backbone = build_backbone(config, spec, self.condition_dim if mode == "concat" else 0)
         self.discriminator = Discriminator(
             backbone, mode, self.condition_dim, bias=getattr(backbone, "head_bias", True),
-            minibatch_kernels=config.minibatch_discrimination, embedding_dim=config.embedding_dim,
+            minibatch_kernels=config.minibatch_discrimination, embedding_dim=backbone.out_features,
         )  # fmt: skip
         for network in (self.generator, self.discriminator):
             initialise(network, config.init)
@@ -192,17 +206,17 @@ class TwoPlayerGame(Game):
     def stages(self) -> list[Stage]:
         config = self.config
         clip = self.clip_weights if config.weight_clip else None
-        updates = [Update("discriminator", self.discriminator_loss, times=config.num_critic, fresh=config.num_critic > 1, after=clip)]
+        # the generator first: its samples then serve the discriminator's first step, which saves a forward pass
+        updates = [Update("generator", self.generator_loss)]
+        updates.append(Update("discriminator", self.discriminator_loss, times=config.num_critic, fresh=config.num_critic > 1, after=clip))
         if config.penalty != "none" and config.penalty_every > 1:
             updates.append(Update("discriminator", self.penalty_loss, every=config.penalty_every, after=clip))
-        updates.append(Update("generator", self.generator_loss))
         return [Stage("train", tuple(updates))]
 
     def discriminator_loss(self, batch: Batch, ctx: Context) -> Terms:
         condition = self.condition(batch)
-        with torch.no_grad():
-            fake = self.generator(self.latent(len(batch), ctx), condition)
-        real, fake = self.seen(batch.real, ctx), self.seen(fake, ctx)
+        made = self._samples_to_judge(batch, condition, ctx)
+        real, fake = self.seen(self.real(batch), ctx), self.seen(made, ctx)
         penalised = self.config.penalty != "none" and self.config.penalty_every == 1
         if penalised and self.config.penalty in ("r1", "r2", "r1_r2"):
             real_out, fake_out, penalty = self._judge_with_penalty(real, fake, condition)
@@ -213,25 +227,26 @@ class TwoPlayerGame(Game):
         if penalty is not None:
             terms["penalty"] = self.penalty_weight(ctx) * penalty
         if ctx.logging:
-            self._log(batch.real, fake, self.logits(real_out), self.logits(fake_out), ctx)
+            self._log(self.real(batch), made, self.logits(real_out), self.logits(fake_out), ctx)
         return terms
 
     def penalty_loss(self, batch: Batch, ctx: Context) -> Terms:
         """The penalty as an update of its own (lazy regularisation)."""
         condition = self.condition(batch)
-        with torch.no_grad():
-            fake = self.generator(self.latent(len(batch), ctx), condition)
-        real, fake = self.seen(batch.real, ctx), self.seen(fake, ctx)
+        made = self._samples_to_judge(batch, condition, ctx)
+        real, fake = self.seen(self.real(batch), ctx), self.seen(made, ctx)
         return {"penalty": self.penalty_weight(ctx) * self._penalty(real, fake, condition, ctx)}
 
     def generator_loss(self, batch: Batch, ctx: Context) -> Terms:
         condition = self.condition(batch)
-        fake = self.seen(self.generator(self.latent(len(batch), ctx), condition), ctx)
+        made = self.generator(self.latent(len(batch), ctx), condition)
+        ctx.keep("fake", made)
+        fake = self.seen(made, ctx)
         fake_out = self.discriminator(fake, condition)
         real_out = None
         if self.paired:
             with torch.no_grad():
-                real_out = self.discriminator(self.seen(batch.real, ctx), condition)
+                real_out = self.discriminator(self.seen(self.real(batch), ctx), condition)
         keep = self._top_k(fake_out, ctx)
         if keep is not None:
             fake_out, batch = fake_out[keep], Batch(*(None if t is None else t[keep] for t in (batch.real, batch.label, batch.condition)))
@@ -246,8 +261,13 @@ class TwoPlayerGame(Game):
     # --- pieces -----------------------------------------------------------------------------------------------------------------------
 
     def latent(self, n: int, ctx: Context) -> Tensor:
-        """(n, latent_dim + latent_codes)."""
-        return self._with_code(ctx.normal(n, self.config.latent_dim), ctx.uniform)
+        """(n, latent_dim) standard normal; with components also their choice, uniform in [0, 1), as the last column."""
+        latent = ctx.normal(n, self.config.latent_dim)
+        return torch.cat([latent, ctx.uniform(n, 1)], 1) if self.config.latent_components else latent
+
+    def real(self, batch: Batch) -> Tensor:
+        """The real samples in the game's units: pictures as they are, points standardised."""
+        return (batch.real - self.shift) / self.scale if self.spec.kind == "points" else batch.real
 
     def condition(self, batch: Batch) -> Tensor | None:
         """(N, condition_dim): the condition vectors, or the labels as one-hot vectors."""
@@ -266,23 +286,19 @@ class TwoPlayerGame(Game):
 
     def penalty_weight(self, ctx: Context) -> float:
         first, last = self.config.penalty_weight, self.config.penalty_weight_final
-        if last is None or not first:
-            return first
-        fraction = (1 + math.cos(math.pi * ctx.progress)) / 2
-        return math.exp(fraction * math.log(first) + (1 - fraction) * math.log(max(last, 1e-12)))
+        return first if last is None or not first else first * (last / first) ** ctx.progress
 
     @torch.no_grad()
     def sample(self, n: int, *, seed: int, label: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """(n, *spec.shape) samples. ``label``: (n,) classes, ``condition``: (n, condition_dim); by default labels are drawn uniformly."""
         device = next(self.generator.parameters()).device
         draws = torch.Generator().manual_seed(seed)
-        latent = torch.randn(n, self.config.latent_dim, generator=draws)
-        latent = self._with_code(latent, lambda *shape: torch.rand(*shape, generator=draws)).to(device)
+        latent = self._sampling_latent(n, draws).to(device)
         condition = self._sampling_condition(n, label, condition, draws)
         was_training = self.generator.training
         self.generator.train(self.config.sampling_statistics == "batch")
         condition = None if condition is None else condition.to(device)
-        samples = self.generator(latent, condition).float()
+        samples = self.generator(latent, condition).float() * self.scale + self.shift
         self.generator.train(was_training)
         return samples
 
@@ -302,8 +318,7 @@ class TwoPlayerGame(Game):
         self.generator.train()
         for _ in range(16):
             n = max(2, self.config.batch_size)
-            latent = torch.randn(n, self.config.latent_dim, generator=draws)
-            latent = self._with_code(latent, lambda *shape: torch.rand(*shape, generator=draws))
+            latent = self._sampling_latent(n, draws)
             condition = self._sampling_condition(n, None, None, draws)
             self.generator(latent.to(device), None if condition is None else condition.to(device))
         self.generator.train(was_training)
@@ -311,6 +326,14 @@ class TwoPlayerGame(Game):
             norm.momentum = momentum
 
     # --- internals --------------------------------------------------------------------------------------------------------------------
+
+    def _samples_to_judge(self, batch: Batch, condition: Tensor | None, ctx: Context) -> Tensor:
+        """Those that the generator's turn left, else new ones."""
+        made = ctx.take("fake")
+        if made is None:
+            with torch.no_grad():
+                made = self.generator(self.latent(len(batch), ctx), condition)
+        return made
 
     def _judge(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         if self._discriminator_coupled():  # statistics of real and fake batches must not mix
@@ -344,12 +367,9 @@ class TwoPlayerGame(Game):
         chosen = [samples for name, samples in (("r1", real), ("r2", fake)) if name in self.config.penalty]
         return sum(self._zero_centred(samples, condition)[1] for samples in chosen)
 
-    def _with_code(self, latent: Tensor, uniform) -> Tensor:
-        codes = self.config.latent_codes
-        if not codes:
-            return latent
-        code = (uniform(len(latent)) * codes).long().clamp_(max=codes - 1)
-        return torch.cat([latent, F.one_hot(code, codes).to(latent.dtype)], 1)
+    def _sampling_latent(self, n: int, draws: torch.Generator) -> Tensor:
+        latent = torch.randn(n, self.config.latent_dim, generator=draws)
+        return torch.cat([latent, torch.rand(n, 1, generator=draws)], 1) if self.config.latent_components else latent
 
     def _top_k(self, outputs: Tensor, ctx: Context) -> Tensor | None:
         fraction = 1 - (1 - self.config.top_k) * min(1.0, 2 * ctx.progress)
@@ -367,14 +387,17 @@ class TwoPlayerGame(Game):
             return condition
         if label is None:
             label = torch.randint(self.condition_dim, (n,), generator=draws)
-        if len(label) and not (0 <= int(label.min()) and int(label.max()) < self.condition_dim):
-            raise UserError("There is no class {label}. Expected a number from 0 to {last}.", label=int(label.max()), last=self.condition_dim - 1)
+        wrong = label[(label < 0) | (label >= self.condition_dim)]
+        if len(wrong):
+            raise UserError("There is no class {label}. Expected a number from 0 to {last}.", label=int(wrong[0]), last=self.condition_dim - 1)
         return F.one_hot(label.long().cpu(), self.condition_dim).float()
 
     def _log(self, real: Tensor, fake: Tensor, real_logits: Tensor, fake_logits: Tensor, ctx: Context) -> None:
         ctx.log("discriminator/real_logit", real_logits.mean())
         ctx.log("discriminator/fake_logit", fake_logits.mean())
         ctx.log("discriminator/accuracy", pair_accuracy(real_logits, fake_logits))
+        if len(real) < 2:
+            return
         spread = [torch.pdist(x.detach().float().flatten(1)[:64]).mean() for x in (fake, real)]
         ctx.log("diversity", spread[0] / spread[1].clamp_min(1e-12))
 

@@ -2,11 +2,19 @@
 
     python scripts/train_digits_classifier.py [--out agon/metrics/features/digits.safetensors]
 
-Data: scikit-learn's ``load_digits``, 1,797 pictures of 8x8 with 17 grey levels, scaled to [-1, 1]. Every third picture (index % 3 == 2:
-599 of them) is held out: no step sees it. The other 1,198 are shifted by up to half a pixel in each direction
-(bilinear) and get Gaussian noise of half a grey level, because a generator's pictures are continuous and the real ones are not:
-quantisation must not tell them apart. The net, loss and schedule are ordinary (batch norm, dropout before the last layer, AdamW's
-defaults, cosine to zero); no scale is applied to the features. Ten seconds on one core; the same numbers for the same torch build.
+Data: scikit-learn's ``load_digits``, 1,797 pictures of 8x8 with 17 grey levels, scaled to [-1, 1]. Every third picture
+(index % 3 == 2: 599 of them) is held out: no step sees it. The other 1,198 are shifted by up to half a pixel in each
+direction (bilinear) and get Gaussian noise of half a grey level, because a generator's pictures are continuous and the
+real ones are not: quantisation must not tell them apart. The net, loss and schedule are ordinary (batch norm, dropout
+before the last layer, AdamW's defaults, cosine to zero); no scale is applied to the features. Ten seconds on one core;
+the same numbers for the same torch build.
+
+What was chosen by looking: seven variants were tried (with and without batch norm, two depths, shifts of half a pixel
+and one, two splits; one seed each). The net without batch norm reached 96.8 % on the held-out pictures, those with it
+99.0 to 99.7 % (100 % once, on a smaller split), so the held-out accuracy is slightly optimistic. Batch norm also sets
+the scale of the features: the distance between the real halves is 0.38 with it and was 9.8 without (trace of the
+covariance 43 against 1,343). A bar with an absolute part, such as "1.2 x halves + 0.6", depends on that choice; compare
+distances only under one file.
 """
 
 import argparse
@@ -35,7 +43,9 @@ def load() -> tuple[Tensor, Tensor, str]:
 
 
 def augment(images: Tensor, generator: torch.Generator, *, shift: float = 0.5, noise: float = GREY_LEVEL / 2) -> Tensor:
-    """Shift each picture by up to ``shift`` pixels, bilinearly, then add Gaussian noise of standard deviation ``noise``."""
+    """Shift each picture by up to ``shift`` pixels, bilinearly, then add Gaussian noise of standard deviation
+    ``noise``.
+    """
     count, _, height, width = images.shape
     offset = (torch.rand(count, 2, generator=generator) * 2 - 1) * shift * 2 / torch.tensor([width, height])
     theta = torch.zeros(count, 2, 3)
@@ -107,7 +117,7 @@ def main() -> None:
         "license": "Apache-2.0; data: UCI optical recognition of handwritten digits, CC BY 4.0",
     }
     state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    # One metadata entry: safetensors writes several in a random order, and the file's hash would change from run to run.
+    # One metadata entry: safetensors writes several in a random order, so the file's hash would change.
     save_file(state, arguments.out, metadata={"protocol": json.dumps(report, sort_keys=True)})
     report["file_sha256"] = hashlib.sha256(arguments.out.read_bytes()).hexdigest()
     report["file_bytes"] = arguments.out.stat().st_size

@@ -44,7 +44,7 @@ def _color(x: Tensor, draw) -> Tensor:
 def _translation(x: Tensor, draw, ratio: float = 0.125) -> Tensor:
     """Shift by up to an eighth of each side (at least one pixel), zeros move in."""
     n, _, height, width = x.shape
-    reach = [max(1, round(side * ratio)) for side in (height, width)]
+    reach = [max(1, int(side * ratio + 0.5)) for side in (height, width)]
     u = draw(n, 2)
     shift_y, shift_x = ((u[:, i] * (2 * reach[i] + 1)).long() - reach[i] for i in (0, 1))
     rows = (torch.arange(height, device=x.device)[None] + shift_y[:, None]).clamp(-1, height) + 1
@@ -60,7 +60,7 @@ def _cutout(x: Tensor, draw, ratio: float = 0.5) -> Tensor:
     u = draw(n, 2)
     inside = []
     for i, side in enumerate((height, width)):
-        length = max(1, round(side * ratio))
+        length = max(1, int(side * ratio + 0.5))
         centre = (u[:, i] * (side + 1 - length % 2)).floor()
         position = torch.arange(side, device=x.device)[None]
         first = (centre - length // 2)[:, None]

@@ -58,7 +58,8 @@ def overview() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code; never raises."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    # [*...]: once the verb `list` is imported, the name list in this package is that module
+    argv = sys.argv[1:] if argv is None else [*argv]
     warnings.showwarning = _show_warning
     try:
         code = _dispatch(argv)

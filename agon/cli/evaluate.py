@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     results = run.evaluate(metrics, num_samples=options.num_samples, seed=options.seed)
     print(json.dumps({"results": results}, indent=1) if options.json else table(results))
     if not options.json:
-        print(f"\n{'run':<8} {run.folder}\n{'samples':<8} {max((run.folder / 'samples').glob('*.png'))}\n{'report':<8} {run.folder / 'report.html'}")
+        print(f"\n{'run':<8} {run.folder}\n{'samples':<8} {max((run.folder / 'samples').glob('*.png'), default='-')}\n{'report':<8} {run.folder / 'report.html'}")
     return 0
 
 
@@ -40,7 +40,8 @@ def table(results: list[dict]) -> str:
     """One line for each number: value, standard error, and the reference beside it."""
     lines = []
     for result in results:
-        error = f"± {result['standard_error']:.3g}" if result.get("standard_error") is not None else ""
-        reference = ", ".join(f"{name} {value:.4g}" for name, value in (result.get("reference") or {}).items() if isinstance(value, int | float))
-        lines.append(f"{result['metric']:<22} {result['value']:>9.4g} {error:<10} {f'({reference})' if reference else ''}".rstrip())
+        error = f"± {result['standard_error']:.2g}" if result.get("standard_error") is not None else ""
+        beside = ", ".join(f"{name.replace('_', ' ')} {reference['value']:.4g}" for name, reference in (result.get("reference") or {}).items())
+        lines.append(f"{result['metric']:<22} {result['value']:>9.4g} {error:<10} {f'({beside})' if beside else ''}".rstrip())
+        lines += [f"  ! {warning}" for warning in result.get("warnings") or []]
     return "\n".join(lines)

@@ -38,7 +38,7 @@ def class_number(text: str, spec) -> int:
     """A class by number or name. Raises UserError for one that is not there."""
     if text in spec.class_names:
         return spec.class_names.index(text)
-    if text.isdigit() and int(text) < spec.num_classes:
+    if text.isdecimal() and int(text) < spec.num_classes:
         return int(text)
     names = ", ".join(spec.class_names[:20]) or f"0 to {spec.num_classes - 1}"
     raise UserError("There is no class '{label}'. Expected one of: {names}.", label=text, names=names if spec.num_classes else "none (the data have no classes)")

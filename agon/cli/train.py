@@ -86,10 +86,12 @@ def _check_fields(game: str, overrides: dict[str, Any]) -> None:
     from agon.catalog import load
     from agon.config import field_names, flatten
 
-    known = [*field_names(load(game).Config), "data", "preset", "out", "steps", "minutes", "device", "config", "tensorboard"]
+    known = field_names(load(game).Config)
+    options = ["data", "preset", "out", "steps", "minutes", "device", "config", "tensorboard"]  # no fields, but what may have been meant
     for name in flatten(overrides):
         if name not in known:
-            raise UserError("{game} has no field '{field}'. Did you mean '--{near}'? All fields: agon show {game}.", game=game, field=name, near=nearest(name, known))
+            near = nearest(name, known + options)
+            raise UserError("{game} has no field '{field}'. Did you mean '--{near}'? All fields: agon show {game}.", game=game, field=name, near=near)
 
 
 def _from_file(path: str | None) -> dict[str, Any]:
@@ -111,7 +113,10 @@ def _from_file(path: str | None) -> dict[str, Any]:
 def _value(text: str) -> Any:
     import yaml
 
-    return yaml.safe_load(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # then it is a word, and the data set says what it thinks of it
+        return text
 
 
 def _sized(options: dict[str, Any]) -> dict[str, Any]:

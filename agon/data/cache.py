@@ -114,8 +114,9 @@ class PixelWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, self._temporary = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
-            self._file = os.fdopen(handle, "w+b")
-            self._file.write(bytes(HEADER_BYTES))
+            # Unbuffered: what was appended before a failure is then in the file, and can be read back from it.
+            self._file = os.fdopen(handle, "w+b", buffering=0)
+            self._write(bytes(HEADER_BYTES))
         except OSError as error:
             self._give_up(error)
 
@@ -134,7 +135,7 @@ class PixelWriter:
         self._digest.update(data.data)
         if self._file is not None:
             try:
-                self._file.write(data.data)
+                self._write(data.data.cast("B"))
                 self._hash(data)
             except OSError as error:
                 self._give_up(error)
@@ -164,7 +165,7 @@ class PixelWriter:
             self._blocks.append(hashlib.sha256(self._pending).hexdigest())
             self._pending = bytearray()
         self._file.seek(0)
-        self._file.write(_npy_header(whole))
+        self._write(_npy_header(whole))
         _flush(self._file)
         record_path = self.folder / f"{self.key}.json"
         record_path.unlink(missing_ok=True)  # an older damaged entry must not vouch for the new pixels
@@ -172,6 +173,12 @@ class PixelWriter:
         write_record(record_path, {"shape": list(whole), "blocks": self._blocks, "meta": meta})
         self._file.close()
         self._file = None
+
+    def _write(self, data: bytes | memoryview) -> None:
+        """All of it: a raw file writes only a part when the disk fills up, and says why at the next attempt."""
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view):]
 
     def _hash(self, data: np.ndarray) -> None:
         self._pending += data.data.cast("B")
@@ -185,16 +192,11 @@ class PixelWriter:
         file, self._file = self._file, None
         if file is None:
             return
-        with open(self._temporary if Path(self._temporary).exists() else self.folder / f"{self.key}.npy", "rb") as written:
-            written.seek(HEADER_BYTES)
-            size = self.count * int(np.prod(self.shape))
-            data = np.frombuffer(written.read(size), np.uint8)
-        self._memory = [data.reshape(self.count, *self.shape).copy()] if self.count else []
-        Path(self._temporary).unlink(missing_ok=True)
-        try:
-            file.close()
-        except OSError:  # what is still buffered cannot be written either
-            pass
+        file.close()
+        left = Path(self._temporary) if Path(self._temporary).exists() else self.folder / f"{self.key}.npy"
+        data = np.fromfile(left, np.uint8, count=self.count * int(np.prod(self.shape)), offset=HEADER_BYTES)
+        self._memory = [data.reshape(self.count, *self.shape)]
+        left.unlink()
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:

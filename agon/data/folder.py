@@ -12,6 +12,7 @@ The rules (docs say the same):
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,7 +119,5 @@ def nothing_readable(root: Path, bad: Sequence[tuple[str, str]]) -> UserError:
 
 def _try_to_write(path: Path, value: dict) -> None:
     """A stamp that cannot be kept costs a second reading next time; the pixels' own writing says so."""
-    try:
+    with contextlib.suppress(OSError):
         write_record(path, value)
-    except OSError:
-        pass

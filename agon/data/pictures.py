@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
 
 RULES = 1  # part of every cache key: raise it when any pixel changes
 MAX_PIXELS = 89_478_485
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "TGA", "QOI")
-EXTENSIONS = frozenset(("jpg jpeg jpe jfif png apng webp tif tiff gif bmp dib pbm pgm ppm pnm avif jp2 j2k tga qoi").split())
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "TGA", "QOI")
+EXTENSIONS = frozenset((
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "tif", "tiff", "gif", "bmp", "dib", "pbm", "pgm", "ppm", "pnm",
+    "avif", "jp2", "j2k", "tga", "qoi"))
 # Pictures that we cannot read: they count as bad files, because silently leaving them out would change the data set.
-UNREADABLE = frozenset("heic heif jxl psd svg dng cr2 cr3 nef arw orf raf rw2 exr hdr".split())
+UNREADABLE = frozenset((
+    "heic", "heif", "jxl", "psd", "svg", "dng", "cr2", "cr3", "nef", "arw", "orf", "raf", "rw2", "exr", "hdr"))
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 WHITE = (255, 255, 255, 255)
 
@@ -72,7 +76,7 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> n
     the support of the smaller picture (antialiased). A picture of that size already keeps its exact pixels. Raises BadPicture.
     """
     with _opened(data) as image:
-        if size is not None and image.format == "JPEG":
+        if size is not None and image.format in ("JPEG", "MPO"):  # MPO: what phones write, a JPEG with more pictures behind it
             _draft(image, size)
         try:
             upright = _upright(image)
@@ -106,7 +110,7 @@ def _opened(data: bytes) -> Image.Image:
     if not data:
         raise BadPicture("is empty (0 bytes)")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError as error:
         raise BadPicture(f"is not a picture in a format that can be read (it begins with {data[:8]!r})") from error
     except Image.DecompressionBombError as error:
@@ -116,6 +120,15 @@ def _opened(data: bytes) -> Image.Image:
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise BadPicture(f"has {image.size[0]}x{image.size[1]} pixels, more than {MAX_PIXELS:,}: make it smaller")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow has (AVIF came with 11.3), its plugins loaded. EPS and the like, which run programs, never."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _reason(error: Exception) -> str:
@@ -215,7 +228,8 @@ def _from_numbers(image: Image.Image, opened: Image.Image) -> Image.Image:
 def _from_lab(image: Image.Image) -> Image.Image:
     from PIL import ImageCms
 
-    return ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB",
+                                     flags=0x0100)  # cmsFLAGS_NOOPTIMIZE: the optimised path is off by 2 levels
 
 
 def _in_channels(image: Image.Image, channels: int) -> Image.Image:

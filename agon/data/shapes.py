@@ -97,13 +97,13 @@ class ShapesSource(Source):
         grid over the range of centres; "scale_level" and "rotation_level": thirds and quarters of the two ranges.
         """
         index = np.asarray(index)
-        if index.size and not (0 <= index.min() and index.max() < len(self)):
+        if index.size and (index.min() < 0 or index.max() >= len(self)):
             raise IndexError(f"picture {index} of {len(self)}")
         values = scene(self.seed, np.atleast_1d(index), self.spec.shape[1:])
         return {key: value.reshape(index.shape) for key, value in values.items()}
 
     def read(self, indices: np.ndarray, *, seed: int = 0, epoch: int = 0) -> Batch:
-        indices = np.asarray(indices, dtype=np.int64)
+        indices = np.array(indices, dtype=np.int64)
         real = to_float(self._drawings(indices))
         label = None if self.labels is None else torch.from_numpy(self.labels[indices])
         condition = torch.from_numpy(condition_vector(self.factors(indices))) if self.spec.condition_dim else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ class DataSpec:
     """The form of one sample.
 
     ``kind``: "image" or "points". ``shape``: (C, H, W) or (D,). ``num_classes``: 0 means unlabelled. ``class_names``: one name a
-    class, or empty. ``condition_dim``: the length of a feature-vector condition, 0 for none.
+    class, or empty. ``condition_dim``: the length of a feature-vector condition, 0 for none. ``mean``, ``std``: of each coordinate of
+    points, in the data's units; empty for pictures.
     """
 
     kind: str
@@ -30,6 +31,8 @@ class DataSpec:
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
     condition_dim: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.kind != "image" or len(self.shape) == 3, self.shape
@@ -104,6 +107,9 @@ class ArraySource(Source):
                  condition: np.ndarray | None = None, fingerprint: str | None = None, events: Sequence[dict] = (),
                  mirror: bool = False):
         assert samples.dtype in (np.uint8, np.float32) and samples.shape[1:] == spec.shape, (samples.dtype, samples.shape, spec)
+        if spec.kind == "points" and not spec.std:
+            moments = samples.mean(0, dtype=np.float64), samples.std(0, dtype=np.float64)
+            spec = replace(spec, mean=tuple(moments[0].tolist()), std=tuple(np.maximum(moments[1], 1e-12).tolist()))
         self.name, self.spec, self.events, self.mirror = name, spec, list(events), mirror
         self.fingerprint = fingerprint or fingerprint_of(samples, labels, condition)
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
@@ -115,7 +121,7 @@ class ArraySource(Source):
         return len(self._samples)
 
     def read(self, indices: np.ndarray, *, seed: int = 0, epoch: int = 0) -> Batch:
-        where = torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))
+        where = torch.from_numpy(np.array(indices, dtype=np.int64))  # a copy: the order of an epoch is read-only
         real = to_float(self._samples.index_select(0, where))
         if self.mirror:
             turn = torch.from_numpy(coins(seed, epoch, indices))

@@ -30,6 +30,14 @@ class Config(TwoPlayerConfig):
     penalty_weight_final: float | None = 0.1
 
 
+MIXTURES = {
+    "images": 1_280_000, "latent_dim": 2, "latent_components": 256, "fourier_features": 64, "fourier_scale": 1.0, "ema_half_life_images": 17_600,
+    "optimizer.lr": 4e-3, "optimizer.lr_final": 2e-4, "optimizer.schedule": "geometric", "optimizer.decay_start": 0.0, "optimizer.beta1": 0.5,
+    "penalty_weight": 1.0, "penalty_weight_final": 1e-3,
+}  # fmt: skip
+"""Separate modes of points: a latent that is a mixture itself, and Fourier features so that the discriminator sees narrow modes."""
+
+
 class R3GAN(TwoPlayerGame):
     Config = Config
     condition_mode = "bilinear"
@@ -37,7 +45,7 @@ class R3GAN(TwoPlayerGame):
     presets = {
         "digits": Preset(max_size=16, fields={"images": 300_000, "width": 64, "optimizer.lr": 1e-3}),
         "image": Preset(fields={"images": 20_000_000}, note="agon train r3gan --data my_pictures/"),
-        "toy": Preset(kind="points", fields=POINTS),
+        "toy": Preset(kind="points", fields=POINTS | MIXTURES),
         "tiny": Preset(auto=False, fields=TINY),
     }
 

@@ -20,5 +20,6 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", torch.randn(in_features, num_frequencies) * scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        phase = 2 * math.pi * (x.float() @ self.frequencies)
+        with torch.autocast(x.device.type, enabled=False):  # an angle of many turns has no precision left in 16 bits
+            phase = 2 * math.pi * (x.float() @ self.frequencies)
         return torch.cat([x, phase.sin(), phase.cos()], 1)

@@ -16,6 +16,8 @@ def initialise(network: nn.Module, scheme: str) -> None:
     * ``normal``: N(0, 0.02), norms N(1, 0.02), biases 0 (Radford et al. 2016);
     * ``orthogonal``: orthogonal matrices, biases 0 (Saxe et al. 2014; Brock et al. 2019);
     * ``xavier``: Glorot uniform, biases 0 (Miyato et al. 2018 with gain sqrt(2) inside residual blocks).
+
+    A linear layer marked ``part_of_norm`` holds a norm's gains and shifts and stays as it is.
     """
     if scheme == "default":
         return
@@ -25,7 +27,7 @@ def initialise(network: nn.Module, scheme: str) -> None:
         "xavier": nn.init.xavier_uniform_,
     }[scheme]
     for module in network.modules():
-        if isinstance(module, WEIGHTED):
+        if isinstance(module, WEIGHTED) and not getattr(module, "part_of_norm", False):
             weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight
             draw(weight)
             if getattr(module, "bias", None) is not None:

@@ -13,7 +13,7 @@ class MinibatchDiscrimination(nn.Module):
     j = i, a constant 1.) Real and fake batches must pass apart: the layer couples the samples of a batch.
     """
 
-    batch_coupled = True
+    couples_batch = True
 
     def __init__(self, in_features: int, num_kernels: int, kernel_dim: int = 5):
         super().__init__()

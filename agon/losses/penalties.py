@@ -19,8 +19,8 @@ Critic = Callable[[Tensor], Tensor]
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor, target: float = 1.0) -> Tensor:
     """E (|grad f(x)| - target)^2 at points between real and fake (Gulrajani et al. 2017, algorithm 1). ``mix``: (N,) uniform in [0, 1)."""
-    mix = _per_sample(mix, real)
-    points = real.detach().float().lerp(fake.detach().float(), mix)
+    real, fake = real.detach().float(), fake.detach().float()
+    points = real.lerp(fake, _per_sample(mix, real))
     return (_gradient_norm(critic, points) - target).square().mean()
 
 

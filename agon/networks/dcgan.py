@@ -31,14 +31,18 @@ class DCGANGenerator(nn.Module):
         times, base = doublings(spec, base_size)
         widths = [width * min(2**i, 8) for i in reversed(range(times))]
         bias = norm == "none"
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], base, bias=bias), *norm_layer(norm, widths[0]), nn.ReLU()]
+        # the usual 1x1 -> 4x4 transposed convolution is a matrix product; written with channels last it needs no other layout after it
+        self.base = (*base, widths[0])
+        self.project = nn.Linear(latent_dim, math.prod(self.base), bias=bias)
+        layers: list[nn.Module] = [*norm_layer(norm, widths[0]), nn.ReLU()]
         for before, after in zip(widths, widths[1:], strict=False):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias), *norm_layer(norm, after), nn.ReLU()]
         layers += [nn.ConvTranspose2d(widths[-1], spec.shape[0], 4, 2, 1, bias=bias), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.layers(with_condition(latent, condition)[:, :, None, None])
+        x = self.project(with_condition(latent, condition)).view(-1, *self.base).permute(0, 3, 1, 2)
+        return self.layers(x)
 
 
 class DCGANBackbone(nn.Module):
@@ -57,7 +61,7 @@ class DCGANBackbone(nn.Module):
         self.out_features = widths[-1] * math.prod(base)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.layers(with_planes(x, condition)).flatten(1)
+        return self.layers(with_planes(x, condition)).permute(0, 2, 3, 1).flatten(1)
 
 
 def generator(config, spec: DataSpec, condition_dim: int) -> DCGANGenerator:

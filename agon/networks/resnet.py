@@ -5,7 +5,9 @@ and nearest upsampling. Discriminator: no norm, first block not pre-activated, s
 doublings all blocks have the same width; above, widths halve with every doubling. 32x32, widths 256 and 128: 4,276,739 and 1,053,825
 parameters (10 classes: 4,304,387 and 1,055,105); 64x64, 1024: 12,220,675 and 10,141,441.
 
-A 1x1 convolution commutes with nearest upsampling and with average pooling; where that saves work the shortcut's stands on the small side.
+The same mathematics with less work: a 1x1 convolution commutes with nearest upsampling and with average pooling, so the shortcut's stands on
+the small side; nearest upsampling and a 3x3 convolution are one transposed 4x4 convolution of stride 2, a 3x3 convolution and average
+pooling one 4x4 convolution of stride 2.
 """
 
 from __future__ import annotations
@@ -20,6 +22,22 @@ from agon.networks.discriminator import with_planes
 from agon.networks.sizes import doublings
 
 
+def spread(weight: Tensor) -> Tensor:
+    """(O, I, 3, 3) -> (O, I, 4, 4): the kernel summed over the four positions of a 2x2 block."""
+    return sum(F.pad(weight, (dx, 1 - dx, dy, 1 - dy)) for dy in (0, 1) for dx in (0, 1))
+
+
+def conv_then_pool(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """avg_pool2d(conv(x), 2)."""
+    return F.conv2d(x, spread(conv.weight) / 4, conv.bias, stride=2, padding=1)
+
+
+def up_then_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """conv(nearest upsampling of x by 2)."""
+    # a transposed convolution wants (I, O, ...) and applies the kernel unflipped where the convolution correlates
+    return F.conv_transpose2d(x, spread(conv.weight).transpose(0, 1).flip(2, 3), conv.bias, stride=2, padding=1)
+
+
 class ConditionalBatchNorm(nn.Module):
     """Batch norm whose gain and shift come from the condition: embed(y) = [gain, shift], starting at [1, 0]."""
 
@@ -27,13 +45,10 @@ class ConditionalBatchNorm(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=condition_dim == 0)
         self.embed = nn.Linear(condition_dim, 2 * channels, bias=False) if condition_dim else None
-        self.reset()
-
-    def reset(self) -> None:
-        """Gain 1, shift 0 for every class (used after a global initialisation)."""
         if self.embed is not None:
+            self.embed.part_of_norm = True  # no scheme of initialisation draws it anew, spectral normalisation leaves its scale
             nn.init.zeros_(self.embed.weight)
-            nn.init.ones_(self.embed.weight[: self.norm.num_features])
+            nn.init.ones_(self.embed.weight[:channels])
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         x = self.norm(x)
@@ -53,8 +68,8 @@ class GeneratorBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        y = F.interpolate(F.relu(self.norm1(x, condition)), scale_factor=2, mode="nearest")
-        y = self.conv2(F.relu(self.norm2(self.conv1(y), condition)))
+        y = up_then_conv(F.relu(self.norm1(x, condition)), self.conv1)
+        y = self.conv2(F.relu(self.norm2(y, condition)))
         return y + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
 
 
@@ -64,7 +79,7 @@ class ResNetGenerator(nn.Module):
     def __init__(self, latent_dim: int, width: int, spec: DataSpec, condition_dim: int, base_size: int):
         super().__init__()
         times, self.base = doublings(spec, base_size)
-        widths = [width] * (times + 1) if times <= 3 else [width // 2**i for i in range(times + 1)]
+        widths = [width] * (times + 1) if times <= 3 else [max(1, width // 2**i) for i in range(times + 1)]
         self.project = nn.Linear(latent_dim, widths[0] * math.prod(self.base))
         self.blocks = nn.ModuleList(GeneratorBlock(a, b, condition_dim) for a, b in zip(widths, widths[1:], strict=False))
         self.norm, self.to_picture = nn.BatchNorm2d(widths[-1]), nn.Conv2d(widths[-1], spec.shape[0], 3, 1, 1)
@@ -87,9 +102,9 @@ class DiscriminatorBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if down or before != after else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
-        if self.down:
-            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        y = F.relu(self.conv1(x if self.first else F.relu(x)))
+        y = conv_then_pool(y, self.conv2) if self.down else self.conv2(y)
+        x = F.avg_pool2d(x, 2) if self.down else x
         return y + (x if self.shortcut is None else self.shortcut(x))
 
 
@@ -103,7 +118,7 @@ class ResNetBackbone(nn.Module):
             blocks = [DiscriminatorBlock(in_channels, width, down=True, first=True)]
             blocks += [DiscriminatorBlock(width, width, down=i < times - 2) for i in range(3)]
         else:
-            widths = [width // 2**i for i in reversed(range(times + 1))]
+            widths = [max(1, width // 2**i) for i in reversed(range(times + 1))]
             blocks = [DiscriminatorBlock(in_channels, widths[0], down=True, first=True)]
             blocks += [DiscriminatorBlock(a, b, down=True) for a, b in zip(widths, widths[1:], strict=False)]
         self.blocks = nn.Sequential(*blocks)

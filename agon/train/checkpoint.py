@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from torch import Tensor
 
 from agon.errors import UserError
 
-MANIFEST = "manifest.json"
+MANIFEST, STATE = "manifest.json", "state.json"
 PENDING = ".writing-"
 DAMAGED = ".damaged-"
 LEAVING = ".leaving-"
+
+
+class Mismatch(ValueError):
+    """A file is not what the manifest says."""
 
 
 def save(folder: Path, num_images: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any], *, keep: int) -> Path:
@@ -33,28 +38,33 @@ def save(folder: Path, num_images: int, tensors: dict[str, dict[str, Tensor]], s
     if the disk does not take it (the previous checkpoints are untouched).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in (PENDING, DAMAGED, LEAVING):  # by a process that died in the middle of it
+        for path in folder.glob(f"{left}*"):
+            shutil.rmtree(path)
     final = folder / f"{num_images:012d}"
     if final.exists():
         if not problem(final):
             return final
-        final.rename(folder / f"{DAMAGED}{final.name}-{os.getpid()}")
+        final.rename(folder / f"{DAMAGED}{final.name}")
     pending = folder / f"{PENDING}{num_images:012d}"
-    shutil.rmtree(pending, ignore_errors=True)
     pending.mkdir()
     try:
-        files = {f"{name}.safetensors": save_tensors(_storable(entry)) for name, entry in tensors.items()}
-        files["state.json"] = json.dumps(state, indent=1).encode()
         manifest = {"format": 1, "num_images": num_images, "files": {}}
-        for name, content in files.items():
-            _write(pending / name, content)
-            manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        _write(pending / MANIFEST, json.dumps(manifest, indent=1).encode())
+        for name in (*tensors, STATE):  # one at a time: only one file's bytes are in memory
+            file = name if name == STATE else f"{name}.safetensors"
+            content = json.dumps(state, indent=1).encode() if name == STATE else save_tensors(_storable(tensors[name]))
+            _write(pending / file, content)
+            manifest["files"][file] = {"bytes": len(content), "sha256": _sha256(content)}
+        _write(pending / MANIFEST, _sealed(manifest))
         _sync_folder(pending)
         pending.rename(final)
         _sync_folder(folder)
-    except OSError:
+    except BaseException:
         shutil.rmtree(pending, ignore_errors=True)
         raise
+    why = problem(final)
+    if why:
+        raise OSError(f"the checkpoint {final} does not read back as it was written ({why}): is the disk failing?")
     _rotate(folder, final, keep)
     return final
 
@@ -71,14 +81,12 @@ def latest(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def problem(path: Path) -> str:
-    """What is wrong with the checkpoint at ``path``; empty if every file matches the manifest."""
+    """What is wrong with the checkpoint at ``path``; empty if every file matches the manifest, and the manifest its own hash."""
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        for name, entry in manifest["files"].items():
-            if hashlib.sha256((path / name).read_bytes()).hexdigest() != entry["sha256"]:
-                return f"{name} does not match its SHA-256"
+        for _ in _contents(path):
+            pass
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"unreadable ({error})"
+        return str(error) if isinstance(error, Mismatch) else f"unreadable ({error})"
     return ""
 
 
@@ -87,8 +95,13 @@ def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     why = problem(path)
     if why:
         raise UserError("The checkpoint {path} is damaged: {why}. Expected files as they were written; use an older one.", path=path, why=why)
-    tensors = {file.stem: load_tensors(file.read_bytes()) for file in sorted(path.glob("*.safetensors"))}
-    return tensors, json.loads((path / "state.json").read_bytes())
+    tensors, state = {}, {}
+    for name, content in _contents(path):
+        if name == STATE:
+            state = json.loads(content)
+        else:
+            tensors[name.removesuffix(".safetensors")] = load_tensors(content)
+    return tensors, state
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -111,10 +124,37 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     for name, value in {**tensors, **plain["plain"]}.items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
-        if isinstance(value, Tensor) and value.shape == parameter.shape:
+        if isinstance(value, Tensor) and value.shape == parameter.shape and key != "step":
             value = torch.empty_like(parameter).copy_(value)
         state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})
+    # how the arithmetic is carried out belongs to this device, not to the one that saved
+    here = [{key: group[key] for key in ("fused", "foreach", "capturable") if key in group} for group in optimizer.param_groups]
+    groups = [{**group, **own} for group, own in zip(plain["groups"], here, strict=True)]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of each file of a checkpoint, checked as it is read. Raises Mismatch, or what a file that cannot be read raises."""
+    raw = (path / MANIFEST).read_bytes()
+    manifest = json.loads(raw)
+    manifest.pop("sha256")
+    if raw != _sealed(manifest):
+        raise Mismatch(f"{MANIFEST} does not match its SHA-256")
+    for name, entry in manifest["files"].items():
+        content = (path / name).read_bytes()
+        if _sha256(content) != entry["sha256"]:
+            raise Mismatch(f"{name} does not match its SHA-256")
+        yield name, content
+
+
+def _sealed(manifest: dict[str, Any]) -> bytes:
+    """A manifest as a file that holds the hash of its own content: one flipped bit in it is found too."""
+    digest = _sha256(json.dumps(manifest, indent=1).encode())
+    return json.dumps({**manifest, "sha256": digest}, indent=1).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _storable(entry: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -143,14 +183,13 @@ def _finished(folder: Path) -> list[Path]:
 
 
 def _rotate(folder: Path, newest: Path, keep: int) -> None:
-    """Remove the oldest, but only behind ``keep`` checkpoints that were read back and found whole."""
+    """Remove the oldest, but only behind ``keep`` checkpoints that were read back and found whole; ``newest`` has just been."""
     whole = 0
     for path in sorted(_finished(folder), reverse=True):
         if whole >= keep:
             path.rename(folder / f"{LEAVING}{path.name}")  # so that a half-removed one never looks like a checkpoint
-        elif not problem(path):
+        elif path == newest or not problem(path):
             whole += 1
-    for path in folder.glob(f"{LEAVING}*"):
-        shutil.rmtree(path)
-    if problem(newest):
-        raise OSError(f"the checkpoint {newest} does not read back as it was written: is the disk failing?")
+    for left in (DAMAGED, LEAVING):
+        for path in folder.glob(f"{left}*"):
+            shutil.rmtree(path)

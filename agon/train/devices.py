@@ -8,11 +8,21 @@ from pathlib import Path
 
 import torch
 
+from agon.errors import UserError
+
 
 def pick_device(name: str | None = None) -> torch.device:
-    """``name`` or the best there is: cuda, xpu or mps where torch can use them, else cpu."""
+    """``name`` or the best there is: cuda, xpu or mps where torch can use them, else cpu. Raises UserError where ``name`` is not there."""
     if name:
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise UserError(
+                "The device '{device}' cannot be used: {why}. Expected cpu, or one that torch finds here, such as cuda:0: see 'agon doctor'.",
+                device=name, why=str(error).partition("\n")[0].rstrip("."),
+            ) from None  # fmt: skip
+        return device
     if torch.accelerator.is_available():
         return torch.device(torch.accelerator.current_accelerator())
     return torch.device("cpu")

@@ -29,8 +29,8 @@ WINDOW_RECORDS = 10
 below. A plain window forgets a change completely after ten records, where an exponential average would hang on to it
 near the thresholds for thirty.
 """
-WARM_UP_RECORDS = 10
-"""Before the averages are full nothing is said."""
+WARM_UP_RECORDS = 5
+"""Before that nothing is said: the mean of five has a standard error of 0.03 and would jump."""
 PATIENCE_RECORDS = 50
 """An untrained generator makes nearly equal pictures. Low diversity that still rises is the beginning, not a collapse,
 for so many records.
@@ -40,8 +40,8 @@ HOLD_RECORDS = 3
 
 WINNING, WINNING_STAY = 0.98, 0.95
 """Above 0.98 one pair in fifty is ranked wrongly: losses that saturate give the generator almost no gradient then."""
-LOSING, LOSING_STAY = 0.42, 0.46
-"""Exactly 0.5 is what equilibrium looks like and is no fault. Below 0.42 (four standard errors) fakes score above real
+LOSING, LOSING_STAY = 0.40, 0.48
+"""Exactly 0.5 is what equilibrium looks like and is no fault. Below 0.40 (five standard errors) fakes score above real
 data systematically: the discriminator is behind and what it teaches is wrong.
 """
 FALLING, FALLING_STAY = 0.75, 0.85

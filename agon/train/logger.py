@@ -284,7 +284,7 @@ class _Plain:
 
     def __init__(self, total: Total, stream: TextIO):
         self.total, self.stream = total, stream
-        self.fraction, self.first, self.status, self.health = 0.0, None, "", ""
+        self.fraction, self.first, self.status, self.health = 0.0, None, "", ("", "")
         self.shown_at, self.shown_fraction = -math.inf, -1.0
 
     def show(self, record: Mapping[str, Any], verdict: Verdict | None) -> None:
@@ -299,7 +299,7 @@ class _Plain:
         parts.append(losses(record.get("terms", {})))
         self.status = " · ".join(part for part in parts if part)
         if verdict is not None:
-            self.health = f"{verdict.sentence} {verdict.advice}".strip()
+            self.health = (verdict.sentence, verdict.advice)
         self._draw()
 
     def tick(self, step: int, num_images: int, seconds: float) -> None:
@@ -335,11 +335,11 @@ class _Plain:
 
     def _line(self) -> None:
         self.shown_at, self.shown_fraction = time.monotonic(), self.fraction
-        self.say(f"{self.fraction:4.0%}  {self.status}" + (f"  {self.health}" if self.health else ""))
+        self.say("  ".join(part for part in (f"{self.fraction:4.0%}", self.status, *self.health) if part))
 
 
 class _Bar(_Plain):
-    """The bar of a terminal, with the health sentence in the line under it."""
+    """The bar of a terminal, with the health sentence and its advice in the lines under it."""
 
     def __init__(self, total: Total, stream: TextIO):
         from tqdm import tqdm
@@ -347,12 +347,12 @@ class _Bar(_Plain):
         super().__init__(total, stream)
         # The number tqdm counts is the fraction done: the bound of a run may be images, steps or time.
         form = "{percentage:3.0f}% {bar:24} {desc}"
-        self._bar = tqdm(
-            total=1.0, bar_format=form, file=stream, leave=True, dynamic_ncols=True, mininterval=0, miniters=0
-        )
-        self._under = tqdm(
-            total=0, bar_format="     {desc}", file=stream, leave=True, dynamic_ncols=True, position=1, mininterval=0
-        )
+        shape = {"dynamic_ncols": True} if _columns(stream) else {"ncols": 100}
+        self._bar = tqdm(total=1.0, bar_format=form, file=stream, leave=True, mininterval=0, miniters=0, **shape)
+        self._under = [
+            tqdm(total=0, bar_format="     {desc}", file=stream, leave=True, position=line, mininterval=0, **shape)
+            for line in (1, 2)
+        ]
 
     def tick(self, step: int, num_images: int, seconds: float) -> None:
         now = time.monotonic()
@@ -365,8 +365,12 @@ class _Bar(_Plain):
         self._bar.write(text, file=self.stream)
 
     def close(self) -> None:
+        if self._bar.disable:  # closed before
+            return
         self._redraw()
-        self._under.close()
+        for line in self._under:
+            line.leave = bool(line.desc)  # an empty line is not left behind
+            line.close()
         self._bar.close()
 
     def _draw(self) -> None:
@@ -376,4 +380,13 @@ class _Bar(_Plain):
     def _redraw(self) -> None:
         self.shown_at, self._bar.n = time.monotonic(), self.fraction
         self._bar.set_description_str(self.status, refresh=True)
-        self._under.set_description_str(self.health, refresh=True)
+        for line, text in zip(self._under, self.health, strict=False):
+            line.set_description_str(text, refresh=True)
+
+
+def _columns(stream: TextIO) -> int:
+    """The terminal's width; 0 where it says 0 (some containers do, and tqdm would print nothing at all)."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0

@@ -11,13 +11,13 @@ from agon.game import Player, Stage
 
 
 class PlayerOptimizer:
-    """A player's optimizer with its schedules; ``lazy`` is the correction for updates that run in every k-th step only."""
+    """A player's optimizer with its schedules; ``lazy`` corrects for updates in every k-th step only (``every``: k, 0 for none)."""
 
-    def __init__(self, player: Player, *, every: int, fused: bool):
+    def __init__(self, player: Player, *, every: float, fused: bool):
         self.config = player.optimizer
         self.parameters = player.parameters()
         # k ordinary steps are followed by one more of the lazy term: k / (k + 1) of the rate keeps the pace (Karras et al. 2020, appendix B)
-        self.lazy = every / (every + 1) if every > 1 else 1.0
+        self.lazy = every / (every + 1) if every else 1.0
         self.torch = _build(self.config, self.parameters, fused)
 
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
@@ -44,10 +44,12 @@ class PlayerOptimizer:
 def learning_rate(config: OptimizerConfig, progress: float, num_images: int) -> float:
     """The learning rate at a fraction of the run and an image count."""
     lr = config.lr
+    fraction = min(1.0, max(0.0, (progress - config.decay_start) / (1 - config.decay_start)))
     if config.schedule in ("linear", "cosine"):
-        fraction = min(1.0, max(0.0, (progress - config.decay_start) / (1 - config.decay_start)))
         rest = 1 - fraction if config.schedule == "linear" else (1 + math.cos(math.pi * fraction)) / 2
         lr = config.lr_final + (lr - config.lr_final) * rest
+    elif config.schedule == "geometric":
+        lr *= (config.lr_final / lr) ** fraction
     elif config.schedule == "halving":
         lr *= 0.5 ** (num_images // config.halve_every_images)
     if config.warmup_images:
@@ -57,12 +59,20 @@ def learning_rate(config: OptimizerConfig, progress: float, num_images: int) -> 
 
 def build_optimizers(players: dict[str, Player], stages: list[Stage], *, fused: bool) -> dict[str, PlayerOptimizer]:
     """One optimizer for each player; lazily regularised players are corrected for it."""
-    updates = [update for stage in stages for update in stage.updates]
     result = {}
     for name, player in players.items():
-        every = [update.every for update in updates if update.player == name]
-        lazy = max(every) if every and min(every) == 1 else 1
-        result[name] = PlayerOptimizer(player, every=lazy, fused=fused)
+        result[name] = PlayerOptimizer(player, every=_ordinary_per_lazy(name, stages), fused=fused)
+    return result
+
+
+def _ordinary_per_lazy(name: str, stages: list[Stage]) -> float:
+    """Ordinary optimizer steps for each lazy one of the player (the last stage that has both counts); 0: nothing is lazy."""
+    result = 0.0
+    for stage in stages:
+        mine = [update for update in stage.updates if update.player == name]
+        ordinary = sum(update.times for update in mine if update.every == 1)
+        lazy = sum(update.times / update.every for update in mine if update.every > 1)
+        result = ordinary / lazy if ordinary and lazy else result
     return result
 
 

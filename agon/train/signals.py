@@ -15,7 +15,7 @@ def caught_signals() -> Iterator[list[int]]:
 
     def note(number, frame):
         caught.append(number)
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[number] or signal.SIG_DFL)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -26,4 +26,4 @@ def caught_signals() -> Iterator[list[int]]:
         yield caught
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: a handler that was not set from Python

@@ -28,6 +28,10 @@ from agon.train.randomness import mix
 from agon.train.signals import caught_signals
 
 
+LEAST_SCALE = 2.0**-24
+"""A loss scale (fp16) below this has met 40 overflows in a row: that is no search for a scale any more."""
+
+
 class NonFiniteError(ArithmeticError):
     """A loss term or gradient became NaN or infinite; raised before the optimizer would have used it."""
 
@@ -55,7 +59,7 @@ class Trainer:
         self.scalers = {name: torch.amp.GradScaler(self.device.type) if half else None for name in self.players}
         self.ema = Ema(game, game.ema, self.config.ema_half_life_images, self.config.ema_rampup) if self.config.ema_half_life_images else None
         self.source = source
-        self.step = self.num_images = self.rollbacks = 0
+        self.step = self.num_images = self.images_before = self.rollbacks = 0
         self.seconds = self.cpu_seconds = 0.0
         self._drawn, self._generator, self._bad = 0, torch.Generator(self.device), torch.zeros((), dtype=torch.bool, device=self.device)
         if self.config.compile:
@@ -89,11 +93,10 @@ class Trainer:
         with caught_signals() as caught:
             while self.num_images < until:
                 try:
-                    record = self.advance()
+                    self.observer.after_step(self, self.advance())
                 except NonFiniteError as error:
                     self._roll_back(error)
                     continue
-                self.observer.after_step(self, record)
                 if (self.ranks.world == 1 or self.step % self.config.log_every == 0) and self._leave(caught, deadline):
                     break
         return max(caught, default=0)
@@ -102,7 +105,7 @@ class Trainer:
         """One step; returns a log record in the steps that are logged."""
         started, cpu = time.perf_counter(), time.process_time()
         stage, progress = self.stage()
-        before, self._drawn = self.num_images, self.num_images
+        self.images_before, self._drawn = self.num_images, self.num_images
         logging = (self.step + 1) % self.config.log_every == 0
         ctx = Context(step=self.step, num_images=self.num_images, progress=progress, logging=logging, mean_over_ranks=self.ranks.mean)
         batch = self._draw()
@@ -120,7 +123,7 @@ class Trainer:
                     terms |= {f"{update.player}/{name}": value for name, value in found.items()}
         self.step, self.num_images = self.step + 1, self._drawn
         if self.ema and self.step % self.config.ema_every == 0:
-            self.ema.update(self.num_images, (self._drawn - before) * self.config.ema_every)
+            self.ema.update(self.num_images, (self._drawn - self.images_before) * self.config.ema_every)
         record = self._record(stage, ctx, terms) if logging else None
         self.seconds += time.perf_counter() - started
         self.cpu_seconds += time.process_time() - cpu
@@ -142,19 +145,21 @@ class Trainer:
         n = len(batch)
         micro = min(self.config.micro_batch_size or n, n)
         seed = mix(self.config.seed, self.num_images, ordinal, self.rollbacks)
-        found: Terms | None = None
+        found: Terms = {}
         for start in range(0, n, micro):
             piece = batch if micro == n else batch.slice(start, start + micro)
             self._generator.manual_seed(seed)
             torch.manual_seed(mix(seed, self.ranks.rank, start))
             ctx.begin(self._generator, self.ranks.rank * n + start, len(piece), n * self.ranks.world)
             with self._autocast():
-                found = update.loss(piece, ctx)
-            if found is None:
+                terms = update.loss(piece, ctx)
+            if terms is None:
                 return None
-            loss = sum(found.values()) * (update.every * len(piece) / n)
+            share = len(piece) / n
+            loss = sum(terms.values()) * (update.every * share)
             # only the mover's parameters: nothing is frozen and thawed, and nobody else's gradient is computed
             (scaler.scale(loss) if scaler else loss).backward(inputs=optimizer.parameters)
+            found = {name: value.detach() if micro == n else found.get(name, 0) + value.detach() * share for name, value in terms.items()}
         return found
 
     def _move(self, update: Update, terms: Terms) -> None:
@@ -173,20 +178,22 @@ class Trainer:
         """Stop non-finite numbers before the optimizer step, and clip. On an accelerator a bad gradient is zeroed at once and reported
         at the next log line: nothing here waits for the device."""
         norm = torch.nn.utils.get_total_norm(gradients)
-        if not scaled:  # a loss scaler skips steps that overflow: that is how it finds its scale
-            if self.device.type == "cpu":
-                if not torch.isfinite(norm):
-                    raise NonFiniteError(self._diagnosis(update, terms))
-            else:
-                bad = ~torch.isfinite(norm)
-                self._bad = self._bad | bad
-                for gradient in gradients:
-                    gradient.masked_fill_(bad, 0)
+        # a loss scaler skips steps whose gradients overflow, to find its scale; a loss that is not finite has nothing to do with that
+        watched = self.ranks.mean(sum(terms.values())) if scaled else norm
+        if self.device.type == "cpu":
+            if not torch.isfinite(watched):
+                raise NonFiniteError(self._diagnosis(update, terms))
+        else:
+            bad = ~torch.isfinite(watched)
+            self._bad = self._bad | bad
+            for gradient in gradients:
+                gradient.masked_fill_(bad, 0)
+            norm = norm.masked_fill(bad, 0)  # clipping by a norm of NaN would bring it back
         if self.config.clip_grad_norm:
             torch.nn.utils.clip_grads_with_norm_([p for p in self.optimizers[update.player].parameters if p.grad is not None], self.config.clip_grad_norm, norm)
 
     def _diagnosis(self, update: Update, terms: Terms) -> str:
-        term = next((name for name, value in terms.items() if not torch.isfinite(value)), "none (the gradient overflowed)")
+        term = next((name for name, value in terms.items() if not torch.isfinite(self.ranks.mean(value))), "none (the gradient overflowed)")
         wanted = {id(p) for p in self.optimizers[update.player].parameters if p.grad is not None and not torch.isfinite(p.grad).all()}
         parameter = next((name for name, p in self.game.named_parameters() if id(p) in wanted), "?")
         return f"step {self.step}: player {update.player}, term {term}, first parameter with a non-finite gradient {parameter}"
@@ -198,14 +205,24 @@ class Trainer:
         self.rollbacks += 1
 
     def _record(self, stage: Stage, ctx: Context, terms: dict[str, Tensor]) -> dict:
-        if self._bad:
-            raise NonFiniteError(f"within the {self.config.log_every} steps before step {self.step}: a gradient was not finite and was left out")
+        self._check()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if self.device.type == "cpu" else torch.accelerator.max_memory_allocated() / 2**20
         return {
-            "step": self.step, "num_images": self.num_images, "stage": stage.name, "terms": {k: float(v.detach()) for k, v in terms.items()},
-            "stats": {k: float(v) for k, v in ctx.stats.items()}, "seconds": round(self.seconds, 3), "cpu_seconds": round(self.cpu_seconds, 3),
+            "step": self.step, "num_images": self.num_images, "stage": stage.name, "terms": self._means(terms), "stats": self._means(ctx.stats),
+            "seconds": round(self.seconds, 3), "cpu_seconds": round(self.cpu_seconds, 3),
             "images_per_second": round(self.num_images / max(self.seconds, 1e-9), 1), "memory_mb": round(memory, 1),
         }  # fmt: skip
+
+    def _means(self, values: dict[str, Tensor]) -> dict[str, float]:
+        return {name: float(self.ranks.mean(value.to(self.device, torch.float32))) for name, value in values.items()}
+
+    def _check(self) -> None:
+        """Report what was noted without waiting for the device, and a loss scale that has no bottom."""
+        if self._bad:
+            raise NonFiniteError(f"within the {self.config.log_every} steps before step {self.step}: a gradient was not finite and was left out")
+        lost = [name for name, scaler in self.scalers.items() if scaler and scaler.get_scale() < LEAST_SCALE]
+        if lost:
+            raise NonFiniteError(f"step {self.step}: player {lost[0]}, its gradient is not finite however small the loss scale")
 
     def _leave(self, caught: list[int], deadline: float | None) -> bool:
         flag = bool(caught) or (deadline is not None and time.monotonic() > deadline)
@@ -220,12 +237,13 @@ class Trainer:
     @contextmanager
     def averaged(self) -> Iterator[Game]:
         """The game as one samples from it: averaged weights, in evaluation mode."""
-        with self.ema.applied() if self.ema else _as_it_is(self.game) as game:
+        with self.ema.applied() if self.ema else _buffers_kept(self.game) as game:
             game.prepare_to_sample()
             yield game
 
     def save(self, folder: Path, extra: dict | None = None) -> Path:
-        """Write a checkpoint (first rank; the others wait)."""
+        """Write a checkpoint (first rank; the others wait). Raises NonFiniteError rather than keep what a bad step may have spoilt."""
+        self._check()
         tensors = {"game": self.game.state_dict()}
         if self.ema:
             tensors["ema"] = self.ema.modules.state_dict()
@@ -280,5 +298,12 @@ def images_per_step(stages: list[Stage], batch_size: int) -> int:
 
 
 @contextmanager
-def _as_it_is(game: nn.Module) -> Iterator[nn.Module]:
-    yield game
+def _buffers_kept(game: nn.Module) -> Iterator[nn.Module]:
+    """The live game, whose batch statistics and power-iteration vectors are put back: looking at samples must not change the training."""
+    before = [buffer.clone() for buffer in game.buffers()]
+    try:
+        yield game
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(game.buffers(), before, strict=True):
+                buffer.copy_(value)

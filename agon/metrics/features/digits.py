@@ -1,26 +1,34 @@
-"""The digits classifier: features (64) and class scores (10) of 8x8 grey pictures, for metrics on scikit-learn's digits.
+"""The digits classifier: features (64) and class scores (10) of 8x8 grey pictures, for metrics on scikit-learn's
+digits.
 
-A plain convolutional net trained by scripts/train_digits_classifier.py on two thirds of the digits; the weights are shipped beside
-this file (safetensors, under 500 kB) and checked against a SHA-256 before use. The features are the last hidden layer after its
-ReLU, unscaled: what the final linear layer sees, as Inception's pool3 is for FID.
+A plain convolutional net trained by scripts/train_digits_classifier.py on two thirds of the digits; the weights are
+shipped beside this file (safetensors, under 500 kB) and checked against a SHA-256 before use. The features are the last
+hidden layer after its ReLU, unscaled: what the final linear layer sees, as Inception's pool3 is for FID.
 """
 
 import hashlib
-from functools import lru_cache
+import json
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agon.errors import UserError
+
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
-SHA256 = ""
+SHA256 = "3b0b70dfb3d6b3528940e2f2743559c26525e03d51593f176a388a276bc6240e"
+SHAPE = (1, 8, 8)
+BATCH = 512
 
 
 class DigitsNet(nn.Module):
     """Three 3x3 convolutions (32, 48, 64 channels; the third halves 8x8 to 4x4), a hidden layer of 64, ten logits.
 
-    Batch norm before every ReLU fixes the scale of the features by convention (each about unit variance before its ReLU);
-    without it the scale would grow with the number of epochs, and with it every distance measured in the features.
+    Batch norm before every ReLU fixes the scale of the features by convention (each about unit variance before its
+    ReLU); without it the scale would grow with the number of epochs, and with it every distance measured in the
+    features.
     """
 
     def __init__(self) -> None:
@@ -38,3 +46,80 @@ class DigitsNet(nn.Module):
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+class DigitsFeatures:
+    """The shipped classifier, ready to use.
+
+    Attributes: ``name``, ``dimension`` (64), ``sha256`` of the weights, and ``protocol``: how the net was trained, its
+    split and held-out accuracy. Raises UserError where the weights are missing or are not the bytes that were shipped.
+    """
+
+    name = "digits"
+    dimension = 64
+    num_classes = 10
+
+    def __init__(self, weights: Path = WEIGHTS, sha256: str = SHA256) -> None:
+        from safetensors.torch import load
+
+        content = read_checked(weights, sha256)
+        self.sha256 = sha256
+        self.protocol = read_protocol(content)
+        self.net = DigitsNet().eval()
+        self.net.load_state_dict(load(content))
+
+    def features(self, images: Tensor) -> np.ndarray:
+        """``images`` (N, 1, 8, 8) in [-1, 1] -> (N, 64) float64, >= 0."""
+        return self.run(images)[0]
+
+    def logits(self, images: Tensor) -> np.ndarray:
+        """``images`` (N, 1, 8, 8) in [-1, 1] -> (N, 10) float64."""
+        return self.run(images)[1]
+
+    @torch.no_grad()
+    def run(self, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Features (N, 64) and logits (N, 10) in one pass, in batches of one size whatever N is; the fixed order makes
+        them repeatable.
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != SHAPE:
+            raise UserError(
+                "The digits classifier cannot read samples of shape {shape}. Expected (N, 1, 8, 8) in [-1, 1]: "
+                "use it with the data set 'digits' at its own size.",
+                shape=tuple(images.shape),
+            )
+        parts = [self.net(part) for part in images.to("cpu", torch.float32).split(BATCH)]
+        features, logits = (torch.cat(column).double().numpy() for column in zip(*parts, strict=True))
+        return features, logits
+
+
+@cache
+def shipped() -> DigitsFeatures:
+    """The classifier, read once per process."""
+    return DigitsFeatures()
+
+
+def read_checked(path: Path, sha256: str) -> bytes:
+    """The file's bytes, after their hash was found right (hashed and used are the same bytes, not two readings)."""
+    if not path.is_file():
+        raise UserError(
+            "The digits classifier's weights are missing: {path}. Expected the file that comes with Agon. Install it "
+            "again: pip install --force-reinstall agon-gan.",
+            path=path,
+        )
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise UserError(
+            "The digits classifier's weights {path} are damaged: SHA-256 {found}, expected {expected}. Install Agon "
+            "again: pip install --force-reinstall agon-gan.",
+            path=path,
+            found=found,
+            expected=sha256,
+        )
+    return content
+
+
+def read_protocol(content: bytes) -> dict:
+    """What scripts/train_digits_classifier.py wrote into the file's header (safetensors: length, then JSON)."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["protocol"])

@@ -1,0 +1,95 @@
+"""What is in a folder or ZIP of pictures, what is wrong with which file, and what training would do with it: no torch here.
+
+Every picture is decoded once, because only that finds a file that is cut off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from agon.data.files import Item, classes_of, listing_of
+from agon.data.pictures import BadPicture, decode
+from agon.data.scan import Scan, allowed_bad, plan_channels, plan_size, scan, working_in_threads
+from agon.errors import UserError
+from agon.locale import translate
+
+
+def check(path: Path, *, size: tuple[int, int] | None = None, channels: int | None = None, max_bad: float = 0.1) -> dict[str, Any]:
+    """A JSON-able report; keys as in the code below. Raises UserError where there is no such folder or ZIP."""
+    if not (path.is_dir() or path.is_file() and path.suffix.lower() == ".zip"):
+        raise UserError("There is no folder or .zip {path}. Expected a folder of pictures, or a ZIP of one.", path=path)
+    with listing_of(path) as listing:
+        scanned = scan(listing)
+        scanned = without_undecodable(listing.items, scanned)
+    names = list(scanned.headers)
+    classes, labels, remark = classes_of(names) if names else ((), None, "")
+    report: dict[str, Any] = {
+        "path": str(path), "pictures": len(names), "bad": [{"file": file, "why": why} for file, why in sorted(scanned.bad)],
+        "classes": {name: labels.count(index) for index, name in enumerate(classes)} if labels is not None else {},
+        "sizes": _counted(f"{header.width}x{header.height}" for header in scanned.headers.values()),
+        "modes": _counted(header.mode for header in scanned.headers.values()),
+        "formats": _counted(header.format for header in scanned.headers.values()),
+        "other_files": dict(listing.ignored.most_common()), "remarks": [remark] if remark else [],
+        "allowed_bad": allowed_bad(len(names), len(scanned.bad), max_bad), "will": None,
+    }
+    if names:
+        target, events = plan_size(scanned, size)
+        report["will"] = {"height": target[0], "width": target[1], "channels": channels or plan_channels(scanned),
+                          "resized": events[0]["pictures"] if events else 0, "enlarged": events[0]["enlarged"] if events else 0,
+                          "how": events[0]["how"] if events else "pixels are kept as they are"}
+    report["usable"] = bool(names) and len(report["bad"]) <= report["allowed_bad"]
+    return report
+
+
+def without_undecodable(items: list[Item], scanned: Scan) -> Scan:
+    """The same scan with every picture that does not decode moved to the bad ones."""
+    def problem(item: Item) -> str | None:
+        try:
+            decode(item.read(), 3)
+        except (BadPicture, OSError) as error:
+            return str(error)
+        return None
+
+    good = [item for item in items if item.name in scanned.headers]
+    for chunk, results in working_in_threads(problem, good, "decoding"):
+        for item, why in zip(chunk, results, strict=True):
+            if why is not None:
+                del scanned.headers[item.name]
+                scanned.bad.append((item.name, why))
+    return scanned
+
+
+def _counted(values: Any) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [_line("{path}: {pictures} pictures, {bad} bad", path=report["path"], pictures=report["pictures"], bad=len(report["bad"]))]
+    for title, key in (("classes", "classes"), ("sizes", "sizes"), ("modes", "modes"), ("formats", "formats"),
+                       ("other files", "other_files")):
+        if report[key]:
+            lines.append(f"  {translate(title)}: {_table(report[key])}")
+    if not report["classes"] and report["pictures"]:
+        lines.append("  " + _line("no classes: the pictures are unlabelled"))
+    lines += [f"  {remark}" for remark in report["remarks"]]
+    lines += ["  " + _line("bad: {file} {why}", **entry) for entry in report["bad"]]
+    will = report["will"]
+    if will:
+        lines.append("  " + _line("training would use {width}x{height} pixels, {channels} channels; {resized} pictures would be resized "
+                                  "({enlarged} of them enlarged): {how}", **will))
+    if not report["usable"]:
+        lines.append("  " + (_line("training would stop: {bad} bad files, {allowed} are put up with", bad=len(report["bad"]),
+                                   allowed=report["allowed_bad"]) if report["pictures"] else _line("training would stop: no picture")))
+    return "\n".join(lines)
+
+
+def _line(template: str, **values: object) -> str:
+    return translate(template).format(**values)
+
+
+def _table(counts: dict[str, int]) -> str:
+    shown = [f"{name} ({count})" for name, count in list(counts.items())[:12]]
+    return ", ".join(shown) + (f", ... {len(counts) - 12} more" if len(counts) > 12 else "")

@@ -1,0 +1,112 @@
+"""Train and evaluate, one row for each run, in the forms that benchmarks/tables.py reads. Runs already in the file are not repeated.
+
+    python benchmarks/quality/measure.py digits      bar 1: r3gan on digits, conditional (60 CPU-s) and unconditional (180 CPU-s), 3 seeds
+    python benchmarks/quality/measure.py precision   bar 3: the same in float32, conditional, 3 seeds: what bf16 costs in quality
+    python benchmarks/quality/measure.py mixtures    bar 2: r3gan on ring and grid, 5 seeds; every other game, one seed, the same CPU budget
+    python benchmarks/quality/measure.py games       every game on digits with its own preset, one seed
+
+Each training is a process of its own with one thread. Where a budget of CPU-seconds is set the training ends there, whatever
+it has reached; schedules belong to the preset's number of images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+GAMES = ("gan", "cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "acgan", "sngan", "r3gan")
+MIXTURES = ("toy:ring8", "toy:grid25")
+
+
+def row(game: str, data: str, seed: int, budget: float, setting: str = "", **fields) -> dict:
+    return {"game": game, "data": data, "seed": seed, "budget": budget, "setting": setting, "fields": fields}
+
+
+def plan(name: str) -> list[dict]:
+    """The runs of one file."""
+    if name == "digits":
+        conditional = [row("r3gan", "digits", seed, 60, "conditional, 60 CPU-seconds") for seed in range(3)]
+        return conditional + [row("r3gan", "digits", s, 180, "unconditional, 180 CPU-seconds", conditional=False, images=700_000) for s in range(3)]
+    if name == "precision":
+        return [row("r3gan", "digits", seed, 0, f"conditional, {p}", precision=p) for seed in range(3) for p in ("bf16", "fp32")]
+    if name == "mixtures":
+        ours = [row("r3gan", data, seed, 120) for data in MIXTURES for seed in range(5)]
+        return ours + [row(game, data, 0, 120) for game in GAMES if game not in ("r3gan", "cgan", "acgan") for data in MIXTURES]
+    return [row(game, "digits", 0, 120) for game in GAMES]
+
+
+def work(task: dict) -> dict:
+    """Train until the end or the budget, evaluate with the averaged weights."""
+    import torch
+
+    torch.set_num_threads(1)
+    from agon import catalog
+    from agon.config import build
+    from agon.data import open_dataset
+    from agon.metrics.evaluate import evaluate
+    from agon.run import draw
+    from agon.train.randomness import mix
+    from agon.train.trainer import Trainer
+
+    source, cls = open_dataset(task["data"]), catalog.load(task["game"])
+    preset = cls.preset_for(source.spec)
+    config = build(cls.Config, cls.presets[preset].fields, {**task["fields"], "seed": task["seed"]})
+    torch.manual_seed(mix(config.seed))
+    trainer = Trainer(cls(config, source.spec), source, device="cpu")
+    start = time.process_time()
+    while trainer.num_images < config.images and (not task["budget"] or time.process_time() - start < task["budget"]):
+        trainer.advance()
+    seconds = time.process_time() - start
+    with trainer.averaged() as game:
+        conditional = bool(getattr(game, "condition_dim", 0))
+        results = evaluate(lambda n, *, seed=0, **given: draw(game, n, seed=seed, **given), source, conditional=conditional)
+    return {
+        **task, "preset": preset, "cpu_seconds": round(seconds, 1), "images": trainer.num_images, "of_images": config.images, "precision": trainer.precision,
+        "command": f"python benchmarks/quality/measure.py {task['name']}", "metrics": [{k: r[k] for k in ("metric", "value", "standard_error", "num_real", "num_fake", "reference") if k in r} for r in results],
+    }  # fmt: skip
+
+
+def machine() -> dict:
+    import torch
+
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
+    return {"cpu": cpu, "cores": os.cpu_count(), "threads_used": 1, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=("digits", "precision", "mixtures", "games"))
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--again", action="store_true", help="repeat runs that are in the file")
+    options = parser.parse_args()
+    if options.task:
+        print(json.dumps(work(json.loads(options.task))))
+        return
+    path = RESULTS / f"{options.name}.json"
+    old = [] if options.again or not path.exists() else json.loads(path.read_text())["results"]
+    results = []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    for task in plan(options.name):
+        done = next((r for r in old if all(r.get(k) == v for k, v in task.items())), None)
+        if done is None:
+            command = [sys.executable, "-W", "ignore", __file__, options.name, "--task", json.dumps({**task, "name": options.name})]
+            finished = subprocess.run(command, capture_output=True, text=True, env=environment)
+            if finished.returncode:
+                sys.exit(f"{task}: {finished.stderr[-2000:]}")
+            done = json.loads(finished.stdout.splitlines()[-1])
+            values = {m["metric"]: round(m["value"], 4) for m in done["metrics"]}
+            print(json.dumps({k: done[k] for k in ("game", "data", "seed", "cpu_seconds", "images")} | values), flush=True)
+        results.append(done)
+        path.write_text(json.dumps({"machine": machine(), "command": f"python benchmarks/quality/measure.py {options.name}", "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Fill the tables of README and docs from benchmarks/results/*.json and from the presets in the code: python benchmarks/tables.py [--check]
+
+A block between ``<!-- results:digits -->`` and ``<!-- /results -->`` (also ``mixtures``, ``speed``), between ``<!-- result -->`` and
+``<!-- /result -->`` or between ``<!-- presets -->`` and ``<!-- /presets -->`` (docs/games/<game>.md) is replaced; nothing else is touched.
+``--check`` writes nothing and ends with 1 if a file would change.
+
+What is read, each file {"machine": {...}, "command": "...", "results": [row, ...]} (a bare list of rows does too):
+
+* digits.json: a row for each run: "game", "setting" (any words, such as "conditional, 60 CPU-seconds"), "seed", "cpu_seconds", metrics
+* mixtures.json: a row for each run: "game", "data" ("toy:ring8" or "toy:grid25"), "seed", "cpu_seconds", metrics
+* games.json: a row for each run: "game", "data", "seed", "cpu_seconds", "command", metrics
+* speed.json: what benchmarks/speed/compare.py writes
+
+Metrics stand flat in the row or below "metrics", as numbers or as entries of a run's metrics.json ({"metric": ..., "value": ...}). Rows
+that differ in the seed alone become one line: the median, and the range over the seeds in brackets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DIGITS = ("frechet", "accuracy", "precision", "recall", "coverage", "near_copies", "kid")
+MIXTURES = ("modes", "high_quality", "reverse_kl")
+SHARES = {"accuracy", "precision", "recall", "coverage", "near_copies", "high_quality"}
+NUM_MODES = {"toy:ring8": 8, "toy:grid25": 25}
+HEADS = {
+    "en": {
+        "game": "game", "setting": "setting", "data": "data", "seeds": "seeds", "cpu_seconds": "CPU-seconds", "frechet": "Fréchet distance", "kid": "KID",
+        "accuracy": "class accuracy", "precision": "precision", "recall": "recall", "coverage": "coverage", "near_copies": "near-copies", "modes": "modes",
+        "high_quality": "high quality", "reverse_kl": "reverse KL", "perfect": "*a perfect sampler*", "case": "case", "ratio": "faster (bf16)",
+        "ratio32": "faster (float32)", "images": "images per CPU-second", "memory": "peak memory", "textbook": "textbook loop", "bar": "aim",
+        "none": "*Not measured yet.*", "median": "Median over the seeds, range in brackets.",
+        "machine": "Machine", "command": "Command", "published": "published",
+    },
+    "zh": {
+        "game": "博弈", "setting": "设置", "data": "数据", "seeds": "种子数", "cpu_seconds": "CPU 秒", "frechet": "Fréchet 距离", "kid": "KID",
+        "accuracy": "类别准确率", "precision": "精确率", "recall": "召回率", "coverage": "覆盖率", "near_copies": "近似复制", "modes": "模式数",
+        "high_quality": "高质量样本", "reverse_kl": "反向 KL", "perfect": "*完美采样器*", "case": "任务", "ratio": "加速比（bf16）",
+        "ratio32": "加速比（float32）", "images": "每 CPU 秒图片数", "memory": "峰值内存", "textbook": "教科书写法", "bar": "目标",
+        "none": "*尚未测量。*", "median": "各种子的中位数，括号内为范围。",
+        "machine": "机器", "command": "命令", "published": "论文报告",
+    },
+}  # fmt: skip
+PUBLISHED = (
+    ("VEEGAN", {"toy:ring8": (8, 0.529), "toy:grid25": (24.6, 0.40)}),
+    ("PacGAN4", {"toy:ring8": (7.8, 0.959), "toy:grid25": (24.8, 0.936)}),
+)
+"""Modes and high quality as published in PacGAN (Lin et al., 2018, https://arxiv.org/abs/1712.04086, section 4.1)."""
+
+Row = dict[str, Any]
+
+
+def load(name: str) -> dict[str, Any]:
+    """A results file as {"machine", "command", "results"}; without results where there is no such file."""
+    path = RESULTS / f"{name}.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    content = {"results": content} if isinstance(content, list) else content
+    rows = next((content[key] for key in ("results", "runs", "rows") if isinstance(content.get(key), list)), [])
+    return {"machine": content.get("machine") or {}, "command": content.get("command", ""), "results": [flat(row) for row in rows]}
+
+
+def flat(row: Row) -> Row:
+    """A row with its metrics beside its other fields, each metric as a plain number."""
+    row = dict(row)
+    metrics = row.pop("metrics", {})
+    if isinstance(metrics, list):
+        metrics = {entry["metric"]: entry for entry in metrics}
+    row |= metrics
+    for name in (*DIGITS, *MIXTURES):
+        if isinstance(row.get(name), dict):
+            reference = (row[name].get("reference") or {}).get("perfect_sampler") or {}
+            row.setdefault(f"{name}_perfect", reference.get("value"))
+            row[name] = row[name]["value"]
+    if row.get("data") in ("ring", "ring8", "grid", "grid25"):
+        row["data"] = "toy:ring8" if row["data"].startswith("ring") else "toy:grid25"
+    return row
+
+
+def grouped(rows: list[Row], keys: tuple[str, ...]) -> dict[tuple, list[Row]]:
+    """Rows by the values of ``keys``, in the order in which they come."""
+    found: dict[tuple, list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row.get(key, "") for key in keys), []).append(row)
+    return found
+
+
+def cell(rows: list[Row], name: str) -> str:
+    """Median and range of a number over the runs; a dash where no run has it."""
+    values = sorted(float(row[name]) for row in rows if row.get(name) is not None)
+    if not values:
+        return "–"
+    middle, low, high = (show(name, value) for value in (statistics.median(values), values[0], values[-1]))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def show(name: str, value: float) -> str:
+    if name in SHARES:
+        return f"{100 * value if value <= 1.5 else value:.1f} %"
+    if name in ("modes", "cpu_seconds"):
+        return f"{value:g}" if name == "modes" else f"{value:.0f}"
+    return f"{value:.4f}" if name in ("reverse_kl", "kid") else f"{value:.2f}"
+
+
+def table(heads: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are aligned to the right."""
+    ruler = ["---"] + ["---:"] * (len(heads) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (heads, ruler, *lines))
+
+
+def footer(content: dict[str, Any], words: dict[str, str], note: str = "") -> str:
+    """The machine and the command below a table."""
+    machine = content["machine"]
+    said = ", ".join(str(machine[key]) if key == "cpu" else f"{key} {machine[key]}" for key in ("cpu", "cores", "torch", "commit") if machine.get(key))
+    parts = [note, f"{words['machine']}: {said}." if said else "", f"{words['command']}: `{content['command']}`." if content["command"] else ""]
+    text = " ".join(part for part in parts if part)
+    return f"\n\n{text}" if text else ""
+
+
+def digits_table(words: dict[str, str]) -> str:
+    content = load("digits")
+    if not content["results"]:
+        return words["none"]
+    names = [name for name in DIGITS if any(row.get(name) is not None for row in content["results"])]
+    lines = []
+    for (game, setting), rows in grouped(content["results"], ("game", "setting")).items():
+        lines.append([f"{game} {setting}".strip(), str(len(rows)), cell(rows, "cpu_seconds"), *[cell(rows, name) for name in names]])
+    if any(row.get(f"{name}_perfect") is not None for row in content["results"] for name in names):
+        lines.append([words["perfect"], "", "", *[cell(content["results"], f"{name}_perfect").partition(" (")[0] for name in names]])
+    return table([words["setting"], words["seeds"], words["cpu_seconds"], *[words[name] for name in names]], lines) + footer(content, words, words["median"])
+
+
+def mixtures_table(words: dict[str, str]) -> str:
+    content = load("mixtures")
+    if not content["results"]:
+        return words["none"]
+    lines = []
+    for (game, data), rows in grouped(content["results"], ("game", "data")).items():
+        lines.append([game or "r3gan", data, str(len(rows)), cell(rows, "cpu_seconds"), *[cell(rows, name) for name in MIXTURES]])
+    for data, modes in NUM_MODES.items():
+        for name, values in PUBLISHED:
+            found, good = values[data]
+            lines.append([f"*{name}, {words['published']}*", data, "", "", f"{found:g}", show("high_quality", good), "–"])
+        lines.append([words["perfect"], data, "", "", str(modes), "98.9 %", show("reverse_kl", (modes - 1) / 5000)])
+    heads = [words[name] for name in ("game", "data", "seeds", "cpu_seconds", *MIXTURES)]
+    return table(heads, sorted(lines, key=lambda line: line[1] != "toy:ring8")) + footer(content, words, words["median"])
+
+
+def speed_table(words: dict[str, str]) -> str:
+    content = load("speed")
+    if not content["results"]:
+        return words["none"]
+    lines = []
+    for row in content["results"]:
+        ratios = ["{ratio_median:.2f}× ({ratio_min:.2f}–{ratio_max:.2f})".format(**row[side]) if side in row else "–" for side in ("bf16", "fp32")]
+        speeds = " / ".join(f"{row[side]['images_per_cpu_second']:g}" for side in ("textbook", "bf16"))
+        memory = " / ".join(f"{row[side]['peak_mb']:.0f} MB" for side in ("textbook", "bf16"))
+        lines.append([row["case"], *ratios, f"{row['bar']:.1f}×", speeds, memory])
+    beside = f"({words['textbook']} / Agon bf16)"
+    heads = [words["case"], words["ratio"], words["ratio32"], words["bar"], f"{words['images']} {beside}", f"{words['memory']} {beside}"]
+    return table(heads, lines) + footer({**content, "command": content["command"] or "python benchmarks/speed/compare.py"}, words)
+
+
+def game_result(game: str, words: dict[str, str]) -> str:
+    """The measured result of one game: digits, then the mixtures. games.json first; what it lacks comes from the other two."""
+    content = load("games")
+    rows = [row for row in content["results"] if row.get("game") == game]
+    have = {row.get("data") for row in rows}
+    rows += [{"data": "digits", **row} for row in load("digits")["results"] if row.get("game") == game and "digits" not in have]
+    rows += [row for row in load("mixtures")["results"] if row.get("game", "r3gan") == game and row.get("data") not in have]
+    parts = []
+    for names, wanted in ((DIGITS, lambda data: data == "digits"), (MIXTURES, lambda data: data in NUM_MODES)):
+        some = [row for row in rows if wanted(row.get("data"))]
+        names = [name for name in names if any(row.get(name) is not None for row in some)]
+        lines = []
+        for (data, setting), group in grouped(some, ("data", "setting")).items():
+            lines.append([f"`{data}` {setting}".strip(), str(len(group)), cell(group, "cpu_seconds"), *[cell(group, name) for name in names]])
+        if lines:
+            parts.append(table([words["data"], words["seeds"], words["cpu_seconds"], *[words[name] for name in names]], lines))
+    commands = list(dict.fromkeys(row["command"] for row in rows if row.get("command")))
+    if commands:
+        parts.append("```bash\n" + "\n".join(commands) + "\n```")
+    return "\n\n".join(parts) + footer({**content, "command": ""}, words, words["median"]) if parts else words["none"]
+
+
+def presets_table(game: str) -> str:
+    """The presets of a game as its file states them, and the fields in which its defaults differ from those of other games."""
+    sys.path.insert(0, str(ROOT))
+    from agon import catalog
+    from agon.config import fields
+    from agon.two_player import TwoPlayerConfig
+
+    cls = catalog.load(game)
+    lines = []
+    for name, preset in cls.presets.items():
+        fits = preset.kind if preset.kind != "image" else "pictures" + (f" up to {preset.max_size} pixels" if preset.max_size < 1 << 30 else "")
+        chosen = "yes" if preset.auto else "by name only"
+        lines.append([f"`{name}`", fits if preset.auto else "anything", chosen, ", ".join(f"`{key}={plain(value)}`" for key, value in preset.fields.items())])
+    common = {name: default for name, _, default, _ in fields(TwoPlayerConfig)}
+    own = [f"`{name}={plain(default)}`" for name, _, default, _ in fields(cls.Config) if name not in common or common[name] != default]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in (["preset", "for", "chosen by itself", "sets"], ["---"] * 4, *lines))
+    return text + (f"\n\nDefaults of this game that differ from the common ones: {', '.join(own)}." if own else "")
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(each) for each in value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def filled(path: Path) -> str:
+    """The text of a page with all its blocks filled."""
+    words = HEADS["zh" if ".zh-CN." in path.name else "en"]
+    makers = {"digits": digits_table, "mixtures": mixtures_table, "speed": speed_table}
+
+    def results(match: re.Match) -> str:
+        return f"<!-- results:{match[1]} -->\n{makers[match[1]](words)}\n<!-- /results -->"
+
+    text = re.sub(r"<!-- results:(digits|mixtures|speed) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
+    game = path.name.partition(".")[0]
+    text = re.sub(r"<!-- result -->.*?<!-- /result -->", lambda _: f"<!-- result -->\n{game_result(game, words)}\n<!-- /result -->", text, flags=re.S)
+    return re.sub(r"<!-- presets -->.*?<!-- /presets -->", lambda _: f"<!-- presets -->\n{presets_table(game)}\n<!-- /presets -->", text, flags=re.S)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, end with 1 if a file would change")
+    options = parser.parse_args()
+    changed = []
+    for path in [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = filled(path)
+        if text != path.read_text(encoding="utf-8"):
+            changed.append(path)
+            if not options.check:
+                path.write_text(text, encoding="utf-8")
+    for path in changed:
+        print(path.relative_to(ROOT))
+    return 1 if options.check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

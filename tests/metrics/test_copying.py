@@ -1,0 +1,43 @@
+"""Oracles: fresh samples of the data's own distribution score 1 %, copies 100 %, scikit-learn's distances."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from agon.metrics.copying import copy_threshold, duplicates_warning, held_out_rate, near_copies
+
+
+def test_threshold_by_scikit_learn():
+    train = np.random.default_rng(0).standard_normal((300, 5))
+    leave_one_out = NearestNeighbors(n_neighbors=2).fit(train).kneighbors(train)[0][:, 1]
+    assert copy_threshold(train) == pytest.approx(np.quantile(leave_one_out, 0.01), rel=1e-9)
+
+
+@pytest.mark.parametrize("dimension", [2, 20])
+def test_a_perfect_sampler_scores_one_percent(dimension):
+    rng = np.random.default_rng(dimension)
+    rates = [
+        near_copies(rng.standard_normal((500, dimension)), rng.standard_normal((500, dimension))) for _ in range(60)
+    ]
+    assert np.mean(rates) == pytest.approx(0.01, abs=max(4 * np.std(rates) / np.sqrt(60), 0.002))
+    held_out = held_out_rate(rng.standard_normal((1000, dimension)))
+    assert 0.001 < np.mean(held_out) < 0.03
+
+
+def test_a_memoriser_scores_all_and_a_mixture_its_share():
+    rng = np.random.default_rng(1)
+    train = rng.standard_normal((500, 20))
+    copies = train[rng.integers(0, 500, 400)] + 1e-3 * rng.standard_normal((400, 20))
+    assert near_copies(train, copies) == 1
+    assert near_copies(train, np.concatenate([copies[:100], 30 + copies[:300]])) == 0.25
+
+
+def test_real_digits(everything):
+    train = everything.real.flatten(1).numpy()
+    assert near_copies(train[::2], train[::2]) == 1
+    assert np.mean(held_out_rate(train)) == pytest.approx(0.01, abs=0.007)
+
+
+def test_duplicates_are_said():
+    assert not duplicates_warning(np.array([1.0, 2.0, 3.0]), 0.9)
+    assert duplicates_warning(np.array([0.0, 2.0, 3.0]), 0.0)
