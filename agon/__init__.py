@@ -12,11 +12,12 @@ _LAZY = {
     "evaluate": "agon.run",
     "load": "agon.run",
     "open_dataset": "agon.data",
-    "train": "agon.run",
 }
 
 
 def __getattr__(name: str):
+    if name == "train":  # the package of that name is callable: importing it later must not change what agon.train is
+        return import_module("agon.train")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'agon' has no attribute {name!r}")

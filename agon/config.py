@@ -51,6 +51,7 @@ class OptimizerConfig:
         require(0 < self.lr < math.inf, "lr", self.lr, "a finite number above 0")
         require(0 <= self.beta1 < 1, "beta1", self.beta1, "a number in [0, 1)")
         require(0 <= self.beta2 < 1, "beta2", self.beta2, "a number in [0, 1)")
+        require(self.beta2_final is None or self.name in ("adam", "adamw"), "beta2_final", self.beta2_final, "none, or the optimizer adam or adamw")
         require(self.beta2_final is None or 0 <= self.beta2_final < 1, "beta2_final", self.beta2_final, "a number in [0, 1)")
         require(0 <= self.decay_start < 1, "decay_start", self.decay_start, "a fraction in [0, 1)")
         require(self.lr_final >= 0, "lr_final", self.lr_final, "a number not below 0")
@@ -87,8 +88,8 @@ class TrainConfig:
     """Half-life of the generator's moving average, in images (Karras et al. 2018). 0: no averaging."""
     ema_rampup: float = 0.05
     """The half-life is at most this fraction of the images seen so far, so that the beginning is forgotten (Karras et al. 2020)."""
-    ema_every: int = 1
-    """Update the moving average every so many steps, with the decay that corresponds."""
+    ema_every: int = 4
+    """Update the moving average every so many steps, with the decay that corresponds (every step costs 4 % of a small network's time)."""
     log_every: int = 50
     """Steps between two lines of log.jsonl. Values are fetched from the device only then."""
     sample_every_images: int = 0

@@ -70,14 +70,15 @@ class Context:
     def __init__(self, *, step: int, num_images: int, progress: float, logging: bool, mean_over_ranks: Callable[[Tensor], Tensor]):
         self.step, self.num_images, self.progress, self.logging = step, num_images, progress, logging
         self.mean_over_ranks = mean_over_ranks
-        self._kept: dict[tuple[str, int], Tensor] = {}
+        self._kept: dict[tuple[str, int], list[Tensor]] = {}
         self.stats: dict[str, Tensor] = {}
         self._generator: torch.Generator | None = None
-        self._offset, self._count, self._total = 0, 1, 1
+        self._offset, self._count, self._total, self.split = 0, 1, 1, False
 
-    def begin(self, generator: torch.Generator, offset: int, count: int, total: int) -> None:
-        """Called by the trainer before each loss: samples ``offset`` to ``offset + count`` of a batch of ``total`` are up."""
-        self._generator, self._offset, self._count, self._total = generator, offset, count, total
+    def begin(self, generator: torch.Generator, offset: int, count: int, total: int, *, split: bool = False) -> None:
+        """Called by the trainer before each loss: samples ``offset`` to ``offset + count`` of a batch of ``total`` are up; ``split``: the
+        rank's share comes in several parts, to save memory."""
+        self._generator, self._offset, self._count, self._total, self.split = generator, offset, count, total, split
 
     def normal(self, n: int, *shape: int) -> Tensor:
         """(n, *shape) standard normal numbers: this part's share of one draw for the whole batch, whatever the number of ranks."""
@@ -88,12 +89,14 @@ class Context:
         return self._share(torch.rand, n, shape)
 
     def keep(self, name: str, value: Tensor) -> None:
-        """Hand a tensor, detached, to a later update of this step that sees the same part of the same batch."""
-        self._kept[name, self._offset] = value.detach()
+        """Hand a tensor to a later update of this step for the same part of the batch; several are taken in their order. Its graph comes
+        along: detach it unless the later loss is to reach through it, which it can as long as the players in between are others."""
+        self._kept.setdefault((name, self._offset), []).append(value)
 
     def take(self, name: str) -> Tensor | None:
-        """What :meth:`keep` left for this part of the batch, once; None if there is nothing (any more)."""
-        return self._kept.pop((name, self._offset), None)
+        """What :meth:`keep` left for this part of the batch, each once; None if there is nothing (any more)."""
+        waiting = self._kept.get((name, self._offset))
+        return waiting.pop(0) if waiting else None
 
     def log(self, name: str, value: Tensor) -> None:
         """Note a scalar tensor; it is read only in steps that are written to the log."""

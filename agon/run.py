@@ -41,12 +41,15 @@ CHUNK = 1000
 class Run:
     """A run folder opened for sampling and evaluation. ``stopped_by`` is the signal that ended the training just done, or 0."""
 
-    def __init__(self, folder: str | Path, device: str | None = None):
+    def __init__(self, folder: str | Path, device: str | None = None, *, game: str | type[Game] | None = None):
+        """``game``: needed for a run of a game from outside Agon, since its file would be executed: a run folder alone never is."""
+        self.given = game
         self.folder, self.device, self.stopped_by = Path(folder), pick_device(device), 0
         self.config = read_config(self.folder)
         self.spec = spec_from(self.config["data"]["spec"])
         self._game: Game | None = None
         self._source: Source | None = None
+        self._class: type[Game] | None = None
 
     @property
     def game(self) -> Game:
@@ -97,9 +100,20 @@ class Run:
             raise UserError("{run} has no whole checkpoint yet{why}. Train it first: agon train.", run=self.folder, why="".join(f" ({c})" for c in complaints))
         return path
 
+    def _game_class(self) -> type[Game]:
+        if isinstance(self.given, type):
+            return self.given
+        name = self.given or self.config["game"]
+        if self.given is None and name not in catalog.games():
+            raise UserError(
+                "{run} was trained by a game from outside Agon, {game}: opening it executes that file. If you trust it, add --game {game}.",
+                run=self.folder, game=name,
+            )  # fmt: skip
+        return catalog.load(name)
+
     def _load_game(self) -> Game:
         tensors, _ = checkpoint.load(self._checkpoint())
-        cls = catalog.load(self.config["game"])
+        cls = self._class or catalog.load(self.config["game"])
         game = cls(build(cls.Config, self.config["fields"]), self.spec)
         game.load_state_dict(tensors["game"])
         averaged = tensors.get("ema", {})
@@ -110,9 +124,9 @@ class Run:
         return game
 
 
-def load(folder: str | Path, device: str | None = None) -> Run:
-    """Open a run folder."""
-    return Run(folder, device)
+def load(folder: str | Path, device: str | None = None, *, game: str | type[Game] | None = None) -> Run:
+    """Open a run folder. ``game``: the file or class of a game from outside Agon, which is executed only when named here."""
+    return Run(folder, device, game=game)
 
 
 def evaluate(run: str | Path, metrics: list[str] | None = None, **options: Any) -> list[dict]:
@@ -133,11 +147,13 @@ def train(
     """
     ranks = join()
     cls = catalog.load(game) if isinstance(game, str) else game
-    name = game if isinstance(game, str) else f"{cls.__module__}.{cls.__qualname__}"
+    name = game if isinstance(game, str) else _name_of(cls)
     source = open_dataset(data, **(data_options or {}))
     preset = preset or cls.preset_for(source.spec)
     if preset not in cls.presets:
         raise UserError("{game} has no preset '{preset}'. Did you mean '{near}'?", game=name, preset=preset, near=nearest(preset, list(cls.presets)))
+    if steps is not None and "images" in fields or minutes is not None and minutes <= 0:
+        raise UserError("The length of the run is not clear. Expected steps or images, not both, and minutes above 0.")
     config = build(cls.Config, cls.presets[preset].fields, fields)
     torch.manual_seed(mix(config.seed))
     built = cls(config, source.spec)
@@ -147,7 +163,7 @@ def train(
     description = _describe(name, preset, source, data_options, built.config, device, ranks, command)
     _claim(folder, description, ranks)
     run = _train(built, source, folder, device, ranks, minutes, console, tensorboard)
-    run._source = source
+    run._source, run._class = source, cls
     return run
 
 
@@ -170,7 +186,7 @@ def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: 
         if logger:
             logger.close()
     ranks.barrier()
-    run = Run(folder, device)
+    run = Run(folder, device, game=type(game))
     run.stopped_by = stopped_by
     return run
 
@@ -263,6 +279,8 @@ def draw(game: Game, n: int, *, seed: int = 0, label: Any = None, **conditions: 
     """(n, *spec.shape) samples on the CPU, made in parts so that memory stays bounded."""
     if label is not None:
         label = torch.as_tensor(label).expand(n) if torch.as_tensor(label).dim() == 0 else torch.as_tensor(label)
+        if len(label) != n:
+            raise UserError("{count} labels were given for {n} samples. Expected one for each, or a single one for all.", count=len(label), n=n)
     parts = []
     for start in range(0, n, CHUNK):
         count = min(CHUNK, n - start)
@@ -289,11 +307,25 @@ def spec_from(stored: dict[str, Any]) -> DataSpec:
     return DataSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
 
 
+def _name_of(cls: type[Game]) -> str:
+    """The name by which the catalog finds a class, so that the run can be opened again; where there is none, what the class is called."""
+    module = cls.__module__
+    file = getattr(sys.modules[module], "__file__", "") if module.startswith("agon_external_") else ""  # made by the catalog from a file
+    for name in filter(None, (module.removeprefix("agon.games."), file)):
+        try:
+            if catalog.load(name) is cls:
+                return name
+        except (UserError, ImportError):
+            continue
+    return f"{module}.{cls.__qualname__}"
+
+
 def _describe(name: str, preset: str, source: Source, options: dict | None, config: TrainConfig, device: str | None, ranks: Ranks, command: str | None) -> dict:
     where = pick_device(device)
+    options = {name: value for name, value in (options or {}).items() if name != "cache_dir"}  # of this machine, not of the run
     return {
         "game": name, "preset": preset, "seed": config.seed,
-        "data": {"name": source.name, "options": options or {}, "num_samples": len(source), "fingerprint": source.fingerprint, "spec": dataclasses.asdict(source.spec)},
+        "data": {"name": source.name, "options": options, "num_samples": len(source), "fingerprint": source.fingerprint, "spec": dataclasses.asdict(source.spec)},
         "fields": to_dict(config),
         "device": where.type, "precision": resolve_precision(config.precision, where), "ranks": ranks.world,
         "versions": {"agon": agon.__version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(), "platform": sys.platform},
@@ -316,8 +348,10 @@ def _claim(folder: Path, description: dict, ranks: Ranks) -> None:
 
 
 def _check_same(folder: Path, old: dict, new: dict) -> None:
-    before = {"game": old["game"], "data": old["data"]["fingerprint"], **flatten(old["fields"])}
-    now = {"game": new["game"], "data": new["data"]["fingerprint"], **flatten(new["fields"])}
+    before, now = (
+        {"game": run["game"], "data": run["data"]["fingerprint"], "data.options": run["data"].get("options", {}), **flatten(run["fields"])}
+        for run in (old, new)
+    )  # fmt: skip
     for name in now:
         if name not in FREE and before.get(name, now[name]) != now[name]:
             raise UserError(

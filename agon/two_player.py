@@ -175,6 +175,7 @@ class TwoPlayerGame(Game):
             backbone, mode, self.condition_dim, bias=getattr(backbone, "head_bias", True),
             minibatch_kernels=config.minibatch_discrimination, embedding_dim=backbone.out_features,
         )  # fmt: skip
+        self.coupled = {name.partition(".")[0] for name in self.batch_coupled()}
         for network in (self.generator, self.discriminator):
             initialise(network, config.init)
         if config.spectral_norm != "none":
@@ -206,16 +207,15 @@ class TwoPlayerGame(Game):
     def stages(self) -> list[Stage]:
         config = self.config
         clip = self.clip_weights if config.weight_clip else None
-        # the generator first: its samples then serve the discriminator's first step, which saves a forward pass
-        updates = [Update("generator", self.generator_loss)]
-        updates.append(Update("discriminator", self.discriminator_loss, times=config.num_critic, fresh=config.num_critic > 1, after=clip))
+        updates = [Update("discriminator", self.discriminator_loss, times=config.num_critic, fresh=config.num_critic > 1, after=clip)]
         if config.penalty != "none" and config.penalty_every > 1:
             updates.append(Update("discriminator", self.penalty_loss, every=config.penalty_every, after=clip))
+        updates.append(Update("generator", self.generator_loss))
         return [Stage("train", tuple(updates))]
 
     def discriminator_loss(self, batch: Batch, ctx: Context) -> Terms:
         condition = self.condition(batch)
-        made = self._samples_to_judge(batch, condition, ctx)
+        made = self._to_judge(batch, condition, ctx)
         real, fake = self.seen(self.real(batch), ctx), self.seen(made, ctx)
         penalised = self.config.penalty != "none" and self.config.penalty_every == 1
         if penalised and self.config.penalty in ("r1", "r2", "r1_r2"):
@@ -233,14 +233,16 @@ class TwoPlayerGame(Game):
     def penalty_loss(self, batch: Batch, ctx: Context) -> Terms:
         """The penalty as an update of its own (lazy regularisation)."""
         condition = self.condition(batch)
-        made = self._samples_to_judge(batch, condition, ctx)
+        with torch.no_grad():
+            made = self.generator(self.latent(len(batch), ctx), condition)
         real, fake = self.seen(self.real(batch), ctx), self.seen(made, ctx)
         return {"penalty": self.penalty_weight(ctx) * self._penalty(real, fake, condition, ctx)}
 
     def generator_loss(self, batch: Batch, ctx: Context) -> Terms:
         condition = self.condition(batch)
-        made = self.generator(self.latent(len(batch), ctx), condition)
-        ctx.keep("fake", made)
+        latent, made = ctx.take("latent"), ctx.take("made")
+        if made is None:
+            made = self.generator(self.latent(len(batch), ctx) if latent is None else latent, condition)
         fake = self.seen(made, ctx)
         fake_out = self.discriminator(fake, condition)
         real_out = None
@@ -273,7 +275,7 @@ class TwoPlayerGame(Game):
         """(N, condition_dim): the condition vectors, or the labels as one-hot vectors."""
         if not self.condition_dim:
             return None
-        return batch.condition if self.spec.condition_dim else F.one_hot(batch.label, self.condition_dim).float()
+        return batch.condition if self._by_vector() else F.one_hot(batch.label, self.condition_dim).float()
 
     def seen(self, samples: Tensor, ctx: Context) -> Tensor:
         """The samples as the discriminator gets to see them: augmented and noisy, where that is asked for."""
@@ -298,7 +300,8 @@ class TwoPlayerGame(Game):
         was_training = self.generator.training
         self.generator.train(self.config.sampling_statistics == "batch")
         condition = None if condition is None else condition.to(device)
-        samples = self.generator(latent, condition).float() * self.scale + self.shift
+        samples = self.generator(latent, condition).float()
+        samples = samples.clamp_(-1, 1) if self.spec.kind == "image" else samples * self.scale + self.shift
         self.generator.train(was_training)
         return samples
 
@@ -327,16 +330,31 @@ class TwoPlayerGame(Game):
 
     # --- internals --------------------------------------------------------------------------------------------------------------------
 
-    def _samples_to_judge(self, batch: Batch, condition: Tensor | None, ctx: Context) -> Tensor:
-        """Those that the generator's turn left, else new ones."""
+    def _to_judge(self, batch: Batch, condition: Tensor | None, ctx: Context) -> Tensor:
+        """Samples for a discriminator's step, made in as few passes through the generator as there can be.
+
+        With one step a turn the generator's turn uses the same samples (with their graph, unless the batch is split to save memory: then
+        the same latents). With several, those of all steps are made at once, where neither labels nor batch norm tell the steps apart.
+        """
+        turns = self.config.num_critic
+        if turns == 1:
+            latent = self.latent(len(batch), ctx)
+            with torch.set_grad_enabled(not ctx.split):
+                made = self.generator(latent, condition)
+            ctx.keep(*("latent", latent) if ctx.split else ("made", made))
+            return made.detach()
         made = ctx.take("fake")
         if made is None:
+            turns = turns if condition is None and "generator" not in self.coupled else 1
             with torch.no_grad():
-                made = self.generator(self.latent(len(batch), ctx), condition)
+                latents = [self.latent(len(batch), ctx) for _ in range(turns)]
+                made, *later = self.generator(torch.cat(latents), condition).chunk(turns)
+            for samples in later:
+                ctx.keep("fake", samples)
         return made
 
     def _judge(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self._discriminator_coupled():  # statistics of real and fake batches must not mix
+        if "discriminator" in self.coupled:  # statistics of real and fake batches must not mix
             return self.discriminator(real, condition), self.discriminator(fake, condition)
         both = None if condition is None else torch.cat([condition, condition])
         real_out, fake_out = self.discriminator(torch.cat([real, fake.to(real.dtype)]), both).chunk(2)
@@ -345,7 +363,7 @@ class TwoPlayerGame(Game):
     def _judge_with_penalty(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs on both, and R1, R2 or their sum, from the penalty's own forward pass: the objective needs no other."""
         fake = fake.to(real.dtype)
-        if self.config.penalty == "r1_r2" and not self._discriminator_coupled():
+        if self.config.penalty == "r1_r2" and "discriminator" not in self.coupled:
             both = None if condition is None else torch.cat([condition, condition])
             outputs, mean = self._zero_centred(torch.cat([real, fake]), both)
             return *outputs.chunk(2), 2 * mean  # the mean over twice the samples is half of R1 + R2
@@ -381,10 +399,10 @@ class TwoPlayerGame(Game):
             if label is not None or condition is not None:
                 raise UserError("This run has no classes: it was trained without conditions. Leave out the label.")
             return None
-        if self.spec.condition_dim:
-            if condition is None:
-                return torch.randn(n, self.condition_dim, generator=draws)
-            return condition
+        if (condition if not self._by_vector() else label) is not None:
+            raise UserError("This run is conditioned on {kind}. Give that, and leave out the other.", kind="vectors" if self._by_vector() else "classes")
+        if self._by_vector():
+            return torch.randn(n, self.condition_dim, generator=draws) if condition is None else condition
         if label is None:
             label = torch.randint(self.condition_dim, (n,), generator=draws)
         wrong = label[(label < 0) | (label >= self.condition_dim)]
@@ -401,14 +419,14 @@ class TwoPlayerGame(Game):
         spread = [torch.pdist(x.detach().float().flatten(1)[:64]).mean() for x in (fake, real)]
         ctx.log("diversity", spread[0] / spread[1].clamp_min(1e-12))
 
-    def _discriminator_coupled(self) -> bool:
-        return any(name.startswith("discriminator.") for name in self.batch_coupled())
+    def _by_vector(self) -> bool:
+        return bool(self.spec.condition_dim) and self.condition_mode != "auxiliary"
 
     def _check(self, config: TwoPlayerConfig, spec: DataSpec) -> None:
         if config.label_smoothing and not self.smooths_labels:
             raise UserError("Label smoothing does not fit {game}: its objective has no target for real samples. Set label_smoothing to 0.", game=type(self).__name__)
         if self.needs_condition and not (config.conditional and (spec.num_classes or spec.condition_dim)):
-            raise UserError("{game} needs labels, and the data have none. Expected a folder with one sub-folder for each class, or use an unconditional game such as dcgan.", game=type(self).__name__)
+            raise UserError("{game} needs labels, and there are none (or conditional is false). Expected a folder with one sub-folder for each class, or use an unconditional game such as dcgan.", game=type(self).__name__)
         if config.penalty != "none" and config.discriminator_norm == "batch" and config.network == "dcgan" and spec.kind == "image":
             raise UserError("A gradient penalty needs each sample's own gradient, and batch norm couples the batch. Set discriminator_norm to none or instance.")
         if config.penalty != "none" and config.minibatch_discrimination:
@@ -417,4 +435,4 @@ class TwoPlayerGame(Game):
     def _condition_dim(self, config: TwoPlayerConfig, spec: DataSpec) -> int:
         if not config.conditional or self.condition_mode == "none":
             return 0
-        return spec.condition_dim or spec.num_classes
+        return spec.num_classes if self.condition_mode == "auxiliary" else spec.condition_dim or spec.num_classes

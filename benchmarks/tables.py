@@ -41,7 +41,7 @@ HEADS = {
         "machine": "Machine", "command": "Command", "published": "published",
     },
     "zh": {
-        "game": "博弈", "setting": "设置", "data": "数据", "seeds": "种子数", "cpu_seconds": "CPU 秒", "frechet": "Fréchet 距离", "kid": "KID",
+        "game": "游戏", "setting": "设置", "data": "数据", "seeds": "种子数", "cpu_seconds": "CPU 秒", "frechet": "Fréchet 距离", "kid": "KID",
         "accuracy": "类别准确率", "precision": "精确率", "recall": "召回率", "coverage": "覆盖率", "near_copies": "近似复制", "modes": "模式数",
         "high_quality": "高质量样本", "reverse_kl": "反向 KL", "perfect": "*完美采样器*", "case": "任务", "ratio": "加速比（bf16）",
         "ratio32": "加速比（float32）", "images": "每 CPU 秒图片数", "memory": "峰值内存", "textbook": "教科书写法", "bar": "目标",
@@ -98,7 +98,7 @@ def cell(rows: list[Row], name: str) -> str:
     if not values:
         return "–"
     middle, low, high = (show(name, value) for value in (statistics.median(values), values[0], values[-1]))
-    return middle if low == high else f"{middle} ({low}–{high})"
+    return middle if low == high else f"{middle} ({low.removesuffix(' %')}–{high.removesuffix(' %')})"
 
 
 def show(name: str, value: float) -> str:
@@ -119,8 +119,10 @@ def footer(content: dict[str, Any], words: dict[str, str], note: str = "") -> st
     """The machine and the command below a table."""
     machine = content["machine"]
     said = ", ".join(str(machine[key]) if key == "cpu" else f"{key} {machine[key]}" for key in ("cpu", "cores", "torch", "commit") if machine.get(key))
-    parts = [note, f"{words['machine']}: {said}." if said else "", f"{words['command']}: `{content['command']}`." if content["command"] else ""]
-    text = " ".join(part for part in parts if part)
+    colon, stop = ("：", "。") if words is HEADS["zh"] else (": ", ".")
+    command = content["command"]
+    parts = [note, f"{words['machine']}{colon}{said}{stop}" if said else "", f"{words['command']}{colon}`{command}`{stop}" if command else ""]
+    text = ("" if words is HEADS["zh"] else " ").join(part for part in parts if part)
     return f"\n\n{text}" if text else ""
 
 
@@ -147,7 +149,7 @@ def mixtures_table(words: dict[str, str]) -> str:
     for data, modes in NUM_MODES.items():
         for name, values in PUBLISHED:
             found, good = values[data]
-            lines.append([f"*{name}, {words['published']}*", data, "", "", f"{found:g}", show("high_quality", good), "–"])
+            lines.append([f"*{name} ({words['published']})*", data, "", "", f"{found:g}", show("high_quality", good), "–"])
         lines.append([words["perfect"], data, "", "", str(modes), "98.9 %", show("reverse_kl", (modes - 1) / 5000)])
     heads = [words[name] for name in ("game", "data", "seeds", "cpu_seconds", *MIXTURES)]
     return table(heads, sorted(lines, key=lambda line: line[1] != "toy:ring8")) + footer(content, words, words["median"])
@@ -162,9 +164,9 @@ def speed_table(words: dict[str, str]) -> str:
         ratios = ["{ratio_median:.2f}× ({ratio_min:.2f}–{ratio_max:.2f})".format(**row[side]) if side in row else "–" for side in ("bf16", "fp32")]
         speeds = " / ".join(f"{row[side]['images_per_cpu_second']:g}" for side in ("textbook", "bf16"))
         memory = " / ".join(f"{row[side]['peak_mb']:.0f} MB" for side in ("textbook", "bf16"))
-        lines.append([row["case"], *ratios, f"{row['bar']:.1f}×", speeds, memory])
-    beside = f"({words['textbook']} / Agon bf16)"
-    heads = [words["case"], words["ratio"], words["ratio32"], words["bar"], f"{words['images']} {beside}", f"{words['memory']} {beside}"]
+        lines.append([row["case"], *ratios, f"{row['bar']:.1f}×" if row.get("bar") else "–", speeds, memory])
+    beside = f" ({words['textbook']} / Agon bf16)" if words is HEADS["en"] else f"（{words['textbook']} / Agon bf16）"
+    heads = [words["case"], words["ratio"], words["ratio32"], words["bar"], words["images"] + beside, words["memory"] + beside]
     return table(heads, lines) + footer({**content, "command": content["command"] or "python benchmarks/speed/compare.py"}, words)
 
 

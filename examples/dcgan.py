@@ -1,16 +1,16 @@
-"""DCGAN: Unsupervised Representation Learning with Deep Convolutional GANs (Radford et al., 2016), in plain PyTorch.
+"""Deep Convolutional GANs (Radford et al., 2016), https://arxiv.org/abs/1511.06434, in one file of plain PyTorch.
 
-https://arxiv.org/abs/1511.06434. The game is Goodfellow's, with the generator's non-saturating loss:
+The game is Goodfellow's (2014, equation 1), with the loss for G that does not saturate:
 
     D minimises  -E log D(x) - E log(1 - D(G(z)))        G minimises  -E log D(G(z))
 
-What is new is how to build the networks so that convolutions train at all (section 3): strides instead of pooling, batch
-norm everywhere but at the pictures' end, ReLU in G and leaky ReLU in D, weights from N(0, 0.02), Adam with beta1 0.5.
+What is new is how to build the networks so that convolutions train at all (sections 3, 4): strides instead of pooling,
+batch norm but at the pictures' end, ReLU in G and leaky ReLU in D, weights from N(0, 0.02), Adam with beta1 0.5.
 
     python examples/dcgan.py      about a minute on a CPU: prints both losses, writes dcgan.png (10 x 10 new digits)
 
-It is the game of `agon train dcgan --data digits` in float32: 8x8 pictures instead of 64x64, and both players move from the
-same position: G steps first, then D judges the samples that G made before its step. That saves making them twice.
+It is the game of `agon train dcgan --data digits` in float32: 8x8 pictures instead of 64x64. D steps first, then G
+against the D just improved; both turns share one batch of samples, which saves making them twice.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import nn
 
 
 class Generator(nn.Module):
-    """Latent (N, latent_dim), drawn from N(0, 1) -> pictures (N, 1, size, size) in [-1, 1], doubled len(widths) times."""
+    """Latent (N, latent_dim) from N(0, 1) -> pictures (N, 1, size, size) in [-1, 1]; widths: channels at 2x2, 4x4."""
 
     def __init__(self, latent_dim=100, widths=(128, 64), size=8):
         super().__init__()
@@ -34,14 +34,14 @@ class Generator(nn.Module):
         layers = [nn.BatchNorm2d(widths[0]), nn.ReLU()]
         for before, after in zip(widths, widths[1:], strict=False):
             # kernel 4, stride 2, padding 1 doubles the size, and 2 divides 4: no chequerboard from uneven overlap.
-            # No bias anywhere: batch norm would subtract it again, and Adam blow up the rounding noise of its gradient
+            # No bias: batch norm would subtract it again, and Adam make full steps of its gradient's rounding noise
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         # no norm here: it would force the same mean and contrast on every batch of pictures
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1, bias=False), nn.Tanh())
 
     def forward(self, latent):
-        x = self.project(latent).view(len(latent), self.base, self.base, -1).permute(0, 3, 1, 2)
-        return self.layers(x)
+        x = self.project(latent).view(len(latent), self.base, self.base, -1)
+        return self.layers(x.permute(0, 3, 1, 2))
 
 
 class Discriminator(nn.Module):
@@ -60,7 +60,7 @@ class Discriminator(nn.Module):
 
 
 def init_weights(module):
-    """Section 4: every weight from N(0, 0.02); gains of batch norm around 1, as in the authors' code."""
+    """Every weight from N(0, 0.02) (section 4); the gains of batch norm from N(1, 0.02), as in the authors' code."""
     if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
@@ -73,18 +73,20 @@ def cross_entropy(logits, target):
 
 
 def train_step(generator, discriminator, g_optimizer, d_optimizer, real, latent):
-    """One step of each player on real (N, 1, size, size) and latent (N, latent_dim); returns D's loss and G's loss."""
+    """One step of D, then one of G, on real (N, 1, size, size) and latent (N, latent_dim); returns both losses."""
     fake = generator(latent)
+    # real and fake in two passes: batch norm must not see them mixed, or their common mean would tell on them.
+    # Detached: D's turn must not reach into G
+    d_loss = cross_entropy(discriminator(real), 1.0) + cross_entropy(discriminator(fake.detach()), 0.0)
+    d_optimizer.zero_grad()  # also of what G's last turn left here
+    d_loss.backward()
+    d_optimizer.step()
+
+    # the same samples, judged anew: D has moved, G has not, so the way back from fake into G still holds
     g_loss = cross_entropy(discriminator(fake), 1.0)
     g_optimizer.zero_grad()
     g_loss.backward()  # leaves gradients in D too, for D is on the way from G to the loss: cleared before D's turn
     g_optimizer.step()
-
-    # real and fake in two passes: batch norm must not see them mixed, or their common mean would tell on them
-    d_loss = cross_entropy(discriminator(real), 1.0) + cross_entropy(discriminator(fake.detach()), 0.0)
-    d_optimizer.zero_grad()
-    d_loss.backward()
-    d_optimizer.step()
     return d_loss, g_loss
 
 
@@ -111,13 +113,11 @@ def digits():
 
 
 def batches(data, batch_size):
-    """Batches without end: every picture once, in a new order, then again."""
-    left = torch.empty(0, dtype=torch.long)
+    """Batches without end, in a new order each epoch."""
     while True:
-        while len(left) < batch_size:  # the tail of one epoch begins the next one's first batch
-            left = torch.cat([left, torch.randperm(len(data))])
-        yield data[left[:batch_size]]
-        left = left[batch_size:]
+        order = torch.randperm(len(data))
+        for start in range(0, len(data) - batch_size + 1, batch_size):  # the few left over come another time
+            yield data[order[start : start + batch_size]]
 
 
 def save_grid(pictures, path, columns=10, zoom=8):
@@ -131,8 +131,7 @@ def save_grid(pictures, path, columns=10, zoom=8):
 def main(steps=3000, batch_size=64, latent_dim=100, seed=0, out="dcgan.png"):
     torch.manual_seed(seed)
     generator, discriminator = Generator(latent_dim), Discriminator()
-    generator.apply(init_weights)
-    discriminator.apply(init_weights)
+    nn.ModuleList([generator, discriminator]).apply(init_weights)
     g_optimizer, d_optimizer = adam(generator), adam(discriminator)
     average, stream = copy.deepcopy(generator), batches(digits(), batch_size)
     for step in range(1, steps + 1):

@@ -1,4 +1,4 @@
-"""Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661, in one file of plain PyTorch.
+"""Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661, in plain PyTorch.
 
 Two networks play a game (equation 1). D(x) is the probability that x is real; G turns noise z into a sample:
 
@@ -9,9 +9,9 @@ log D(G(z)) instead, which has the same fixed point and a slope from the start (
 
     python examples/gan.py        about a minute on a CPU: prints both losses, writes gan.png (10 x 10 new digits)
 
-It is the game of `agon train gan --data digits` in float32 and differs from the paper as that one does: leaky rectifiers
-instead of maxout and sigmoid layers, Adam instead of momentum, and both players move from the same position: G steps
-first, then D judges the samples that G made before its step. That saves making them twice.
+It is the game of `agon train gan --data digits` in float32 and differs from the paper as that one does: leaky
+rectifiers instead of maxout and sigmoid layers, Adam instead of momentum. The players take turns as in algorithm 1 with
+k = 1: D steps, then G against the D just improved. Only z is drawn once for both turns: that saves making samples twice.
 """
 
 import argparse
@@ -63,23 +63,24 @@ def cross_entropy(logits, target):
 
 
 def train_step(generator, discriminator, g_optimizer, d_optimizer, real, latent):
-    """One step of each player on real (N, 1, size, size) and latent (N, latent_dim); returns D's loss and G's loss."""
+    """One step of D, then one of G, on real (N, 1, size, size) and latent (N, latent_dim); returns both losses."""
     fake = generator(latent)
+    # detached: D's turn must not reach into G
+    d_loss = cross_entropy(discriminator(real), 1.0) + cross_entropy(discriminator(fake.detach()), 0.0)
+    d_optimizer.zero_grad()  # also of what G's last turn left here
+    d_loss.backward()
+    d_optimizer.step()
+
+    # the same samples, judged anew: D has moved, G has not, so the way back from fake into G still holds
     g_loss = cross_entropy(discriminator(fake), 1.0)  # to be taken for real: maximise log D(G(z))
     g_optimizer.zero_grad()
     g_loss.backward()  # leaves gradients in D too, for D is on the way from G to the loss: cleared before D's turn
     g_optimizer.step()
-
-    # detached: D's turn must not reach into G
-    d_loss = cross_entropy(discriminator(real), 1.0) + cross_entropy(discriminator(fake.detach()), 0.0)
-    d_optimizer.zero_grad()
-    d_loss.backward()
-    d_optimizer.step()
     return d_loss, g_loss
 
 
 def adam(network, lr=2e-4, betas=(0.5, 0.999)):
-    """beta1 0.5, not 0.9 (DCGAN, section 4): the goal moves with the opponent, a long memory overshoots. Fused: faster."""
+    """beta1 0.5 instead of 0.9: the goal moves with the opponent, and a long memory overshoots. Fused: faster."""
     return torch.optim.Adam(network.parameters(), lr, betas, fused=True)
 
 
@@ -101,13 +102,11 @@ def digits():
 
 
 def batches(data, batch_size):
-    """Batches without end: every picture once, in a new order, then again."""
-    left = torch.empty(0, dtype=torch.long)
+    """Batches without end, in a new order each epoch."""
     while True:
-        while len(left) < batch_size:  # the tail of one epoch begins the next one's first batch
-            left = torch.cat([left, torch.randperm(len(data))])
-        yield data[left[:batch_size]]
-        left = left[batch_size:]
+        order = torch.randperm(len(data))
+        for start in range(0, len(data) - batch_size + 1, batch_size):  # the few left over come another time
+            yield data[order[start : start + batch_size]]
 
 
 def save_grid(pictures, path, columns=10, zoom=8):

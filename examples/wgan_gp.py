@@ -1,4 +1,4 @@
-"""WGAN-GP: Improved Training of Wasserstein GANs (Gulrajani et al., 2017), https://arxiv.org/abs/1704.00028, in plain PyTorch.
+"""Improved Training of Wasserstein GANs (Gulrajani et al., 2017), https://arxiv.org/abs/1704.00028, in plain PyTorch.
 
 The critic f scores instead of deciding. Among functions of slope 1 at most, the best one's E f(x) - E f(G(z)) is the
 Wasserstein distance between data and samples: it falls smoothly as G gets nearer and never saturates (algorithm 1):
@@ -8,8 +8,8 @@ Wasserstein distance between data and samples: it falls smoothly as G gets neare
 
     python examples/wgan_gp.py    about a minute on a CPU: prints the distance, writes wgan_gp.png (10 x 10 new digits)
 
-It is the game of `agon train wgan_gp --data digits` in float32, with DCGAN's networks at 8x8. In each round G steps
-first and the critic's first step judges the samples that G made before it; the other four make new ones.
+It is the game of `agon train wgan_gp --data digits` in float32, with DCGAN's networks at 8x8. Each round goes as in
+algorithm 1: five steps of the critic, each on new pictures and new samples, then one of G on new samples again.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from torch import nn
 
 
 class Generator(nn.Module):
-    """Latent (N, latent_dim), drawn from N(0, 1) -> pictures (N, 1, size, size) in [-1, 1], doubled len(widths) times."""
+    """Latent (N, latent_dim) from N(0, 1) -> pictures (N, 1, size, size) in [-1, 1]; widths: channels at 2x2, 4x4."""
 
     def __init__(self, latent_dim=100, widths=(128, 64), size=8):
         super().__init__()
@@ -36,8 +36,8 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1, bias=False), nn.Tanh())
 
     def forward(self, latent):
-        x = self.project(latent).view(len(latent), self.base, self.base, -1).permute(0, 3, 1, 2)
-        return self.layers(x)
+        x = self.project(latent).view(len(latent), self.base, self.base, -1)
+        return self.layers(x.permute(0, 3, 1, 2))
 
 
 class Critic(nn.Module):
@@ -58,38 +58,34 @@ class Critic(nn.Module):
 
 
 def gradient_penalty(critic, real, fake, mix):
-    """E (|grad f| - 1)^2 at a point mix (N, 1, 1, 1) of the way from each real picture to a fake one.
-
-    The best f has slope 1 almost everywhere on those lines (proposition 1); everywhere else it cannot be checked.
-    """
+    """E (|grad f| - 1)^2 at mix (N, 1, 1, 1) of the way from real to fake: there the best f has slope 1 (prop. 1)."""
     points = real.lerp(fake, mix).requires_grad_()
     # one gradient for the whole batch will do: picture i takes part in score i alone. create_graph: f learns through it
     (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
-    slopes = gradient.square().flatten(1).sum(1).sqrt()
+    slopes = (gradient.square().flatten(1).sum(1) + 1e-12).sqrt()  # never 0, where the root's own slope is infinite
     return (slopes - 1).square().mean()
 
 
 def train_step(generator, critic, g_optimizer, c_optimizer, reals, latents, mixes, penalty_weight=10.0):
-    """One step of G, then as many of the critic as there are batches; returns the last distance and penalty.
+    """As many steps of the critic as there are batches, then one of G; returns the last distance and penalty.
 
-    reals (N, 1, size, size), latents (N, latent_dim), mixes (N, 1, 1, 1) uniform in [0, 1): one of each for every critic
-    step. G's step and the critic's first share their latent.
+    reals (N, 1, size, size), latents (N, latent_dim), mixes (N, 1, 1, 1) uniform in [0, 1): one of each for a critic
+    step, and one latent more, the last, for G's.
     """
-    fake = generator(latents[0])
-    g_loss = -critic(fake).mean()
-    g_optimizer.zero_grad()
-    g_loss.backward()  # leaves gradients in the critic too: cleared before its turn
-    g_optimizer.step()
-
-    for turn, (real, latent, mix) in enumerate(zip(reals, latents, mixes, strict=True)):
+    for real, latent, mix in zip(reals, latents[:-1], mixes, strict=True):
         with torch.no_grad():  # the critic's turn must not reach into G
-            fake = generator(latent) if turn else fake.detach()
+            fake = generator(latent)  # one batch at a time, for G's batch norm takes each batch's own statistics
         on_real, on_fake = critic(torch.cat([real, fake])).chunk(2)  # one pass over both: faster than two
         distance = on_real.mean() - on_fake.mean()
         penalty = gradient_penalty(critic, real, fake, mix)
         c_optimizer.zero_grad()
         (penalty_weight * penalty - distance).backward()
         c_optimizer.step()
+
+    g_loss = -critic(generator(latents[-1])).mean()
+    g_optimizer.zero_grad()
+    g_loss.backward()  # leaves gradients in the critic too: cleared before its next turn
+    g_optimizer.step()
     return distance, penalty
 
 
@@ -111,13 +107,11 @@ def update_average(average, generator, seen, new, half_life=10_000, ramp_up=0.05
 
 
 def batches(data, batch_size):
-    """Batches without end: every picture once, in a new order, then again."""
-    left = torch.empty(0, dtype=torch.long)
+    """Batches without end, in a new order each epoch."""
     while True:
-        while len(left) < batch_size:  # the tail of one epoch begins the next one's first batch
-            left = torch.cat([left, torch.randperm(len(data))])
-        yield data[left[:batch_size]]
-        left = left[batch_size:]
+        order = torch.randperm(len(data))
+        for start in range(0, len(data) - batch_size + 1, batch_size):  # the few left over come another time
+            yield data[order[start : start + batch_size]]
 
 
 def save_grid(pictures, path, columns=10, zoom=8):
@@ -128,7 +122,7 @@ def save_grid(pictures, path, columns=10, zoom=8):
     Image.fromarray(np.vstack(rows).repeat(zoom, 0).repeat(zoom, 1)).save(path)
 
 
-def main(steps=1800, batch_size=64, latent_dim=100, critic_steps=5, seed=0, out="wgan_gp.png"):
+def main(steps=900, batch_size=64, latent_dim=100, critic_steps=5, seed=0, out="wgan_gp.png"):
     torch.manual_seed(seed)
     data = torch.tensor(load_digits().images / 8 - 1, dtype=torch.float32).unsqueeze(1)  # (1797, 1, 8, 8) in [-1, 1]
     generator, critic = Generator(latent_dim), Critic()
@@ -137,10 +131,11 @@ def main(steps=1800, batch_size=64, latent_dim=100, critic_steps=5, seed=0, out=
     new = critic_steps * batch_size
     for step in range(1, steps + 1):
         reals = [next(stream) for _ in range(critic_steps)]
-        latents, mixes = torch.randn(critic_steps, batch_size, latent_dim), torch.rand(critic_steps, batch_size, 1, 1, 1)
+        latents = torch.randn(critic_steps + 1, batch_size, latent_dim)
+        mixes = torch.rand(critic_steps, batch_size, 1, 1, 1)
         distance, penalty = train_step(generator, critic, g_optimizer, c_optimizer, reals, latents, mixes)
         update_average(average, generator, step * new, new)
-        if step % 150 == 0 or step == steps:
+        if step % 100 == 0 or step == steps:
             print(f"step {step:5d}   distance {distance:.3f}   penalty {penalty:.4f}")
     with torch.no_grad():  # in training mode: the live weights' running statistics would not fit the averaged ones
         save_grid(average(torch.randn(100, latent_dim)), out)
@@ -149,6 +144,6 @@ def main(steps=1800, batch_size=64, latent_dim=100, critic_steps=5, seed=0, out=
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a WGAN-GP on 8x8 handwritten digits.")
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--out", default="wgan_gp.png", help="the picture to write")
     main(**vars(parser.parse_args()))

@@ -36,10 +36,12 @@ class Small(TrainConfig):
 # --- round trips ----------------------------------------------------------------------------------------------------------------------
 
 RANGES = {
-    "lr": st.floats(1e-9, 10), "beta1": st.floats(0, 0.999), "beta2": st.floats(0, 0.999), "decay_start": st.floats(0, 0.99), "label_smoothing": st.floats(0, 0.99),
+    "lr": st.floats(1e-9, 10), "beta1": st.floats(0, 0.999), "beta2": st.floats(0, 0.999), "decay_start": st.floats(0, 0.99),
+    "label_smoothing": st.floats(0, 0.99),
     "instance_noise_until": st.floats(0.01, 1), "top_k": st.floats(0.01, 1), "keep_checkpoints": st.integers(2, 9), "halve_every_images": st.integers(1, 10**9),
     "diffaugment": st.sampled_from(["", "color", "cutout,translation"]), "base_size": st.integers(2, 9), "beta2_final": st.none() | st.floats(0, 0.999),
-    "discriminator_lr": st.none() | st.floats(1e-9, 1), "fourier_scale": st.floats(0.01, 9), "latent_width": st.floats(0.01, 9), "penalty_weight_final": st.none() | st.floats(1e-6, 9),
+    "discriminator_lr": st.none() | st.floats(1e-9, 1), "fourier_scale": st.floats(0.01, 9), "latent_width": st.floats(0.01, 9),
+    "penalty_weight_final": st.none() | st.floats(1e-6, 9),
 }  # fmt: skip
 
 
@@ -96,10 +98,14 @@ def test_a_command_line_can_say_every_value(data):
 @pytest.mark.parametrize(
     "name, text, value",
     [
-        ("widths", "64,32", (64, 32)), ("widths", "64, 32", (64, 32)), ("widths", "[64, 32]", (64, 32)), ("widths", "(64, 32)", (64, 32)), ("widths", "64 32", (64, 32)),
-        ("widths", "64", (64,)), ("widths", "", ()), ("fraction", "none", None), ("fraction", "None", None), ("fraction", "null", None), ("fraction", "1e-4", 1e-4),
-        ("word", "none", "none"), ("way", "none", "none"), ("way", "left", "left"), ("images", "200k", 200_000), ("images", "1e6", 1_000_000), ("images", "1_000", 1000),
-        ("compile", "true", True), ("compile", "False", False), ("channels_last", "0", False), ("optimizer.lr", "2e-3", 2e-3), ("optimizer.beta2_final", "none", None),
+        ("widths", "64,32", (64, 32)), ("widths", "64, 32", (64, 32)), ("widths", "[64, 32]", (64, 32)), ("widths", "(64, 32)", (64, 32)),
+        ("widths", "64 32", (64, 32)),
+        ("widths", "64", (64,)), ("widths", "", ()), ("fraction", "none", None), ("fraction", "None", None), ("fraction", "null", None),
+        ("fraction", "1e-4", 1e-4),
+        ("word", "none", "none"), ("way", "none", "none"), ("way", "left", "left"), ("images", "200k", 200_000),
+        ("images", "1e6", 1_000_000), ("images", "1_000", 1000),
+        ("compile", "true", True), ("compile", "False", False), ("channels_last", "0", False), ("optimizer.lr", "2e-3", 2e-3),
+        ("optimizer.beta2_final", "none", None),
         ("optimizer.warmup_images", "5k", 5000),
     ],
 )  # fmt: skip
@@ -145,8 +151,10 @@ def test_nearest():
 @pytest.mark.parametrize(
     "name, value",
     [
-        ("images", "many"), ("images", 1.5), ("images", None), ("images", [3]), ("batch_size", "12.5"), ("optimizer.lr", "fast"), ("optimizer.lr", "nan"), ("optimizer.lr", "inf"),
-        ("way", "up"), ("way", "None"), ("precision", "fp64"), ("compile", "perhaps"), ("widths", "64,wide"), ("widths", 64), ("fraction", "half"), ("word", 3), ("optimizer.name", "lion"),
+        ("images", "many"), ("images", 1.5), ("images", None), ("images", [3]), ("batch_size", "12.5"), ("optimizer.lr", "fast"),
+        ("optimizer.lr", "nan"), ("optimizer.lr", "inf"),
+        ("way", "up"), ("way", "None"), ("precision", "fp64"), ("compile", "perhaps"), ("widths", "64,wide"), ("widths", 64),
+        ("fraction", "half"), ("word", 3), ("optimizer.name", "lion"),
         ("optimizer.beta1", "none"),
     ],
 )  # fmt: skip
@@ -159,13 +167,20 @@ def test_a_value_of_the_wrong_type_is_refused_by_name_in_one_line(name, value):
 
 
 OUT_OF_RANGE = [
-    ("images", 0), ("batch_size", 0), ("batch_size", -4), ("micro_batch_size", -1), ("clip_grad_norm", -1), ("ema_half_life_images", -1), ("ema_rampup", -0.1), ("ema_every", 0),
-    ("log_every", 0), ("sample_every_images", -1), ("checkpoint_every_images", -1), ("keep_checkpoints", 1), ("rollbacks", -1), ("optimizer.lr", 0), ("optimizer.lr", -1e-3),
-    ("optimizer.beta1", 1), ("optimizer.beta1", -0.1), ("optimizer.beta2", 1), ("optimizer.beta2_final", 1.5), ("optimizer.eps", -1e-8), ("optimizer.weight_decay", -1),
-    ("optimizer.decay_start", 1), ("optimizer.lr_final", -1), ("optimizer.warmup_images", -1), ("optimizer.schedule", "halving"), ("latent_dim", 0), ("latent_components", -1), ("latent_width", 0), ("optimizer.schedule", "geometric"), ("penalty_weight_final", 0), ("width", 0),
-    ("discriminator_width", -1), ("base_size", 1), ("blocks", 0), ("group_width", 0), ("expansion", 0), ("embedding_dim", 0), ("generator_hidden", (64, 0)), ("discriminator_hidden", (-1,)),
-    ("fourier_features", -1), ("minibatch_discrimination", -1), ("num_critic", 0), ("label_smoothing", 1), ("label_smoothing", -0.1), ("instance_noise", -1), ("instance_noise_until", 0),
-    ("instance_noise_until", 1.1), ("penalty_weight", -1), ("penalty_weight_final", -1), ("penalty_every", 0), ("weight_clip", -0.01), ("top_k", 0), ("top_k", 1.1), ("discriminator_lr", 0),
+    ("images", 0), ("batch_size", 0), ("batch_size", -4), ("micro_batch_size", -1), ("clip_grad_norm", -1), ("ema_half_life_images", -1),
+    ("ema_rampup", -0.1), ("ema_every", 0),
+    ("log_every", 0), ("sample_every_images", -1), ("checkpoint_every_images", -1), ("keep_checkpoints", 1), ("rollbacks", -1),
+    ("optimizer.lr", 0), ("optimizer.lr", -1e-3),
+    ("optimizer.beta1", 1), ("optimizer.beta1", -0.1), ("optimizer.beta2", 1), ("optimizer.beta2_final", 1.5), ("optimizer.eps", -1e-8),
+    ("optimizer.weight_decay", -1),
+    ("optimizer.decay_start", 1), ("optimizer.lr_final", -1), ("optimizer.warmup_images", -1), ("optimizer.schedule", "halving"),
+    ("latent_dim", 0), ("latent_components", -1), ("latent_width", 0), ("optimizer.schedule", "geometric"), ("penalty_weight_final", 0), ("width", 0),
+    ("discriminator_width", -1), ("base_size", 1), ("blocks", 0), ("group_width", 0), ("expansion", 0), ("embedding_dim", 0),
+    ("generator_hidden", (64, 0)), ("discriminator_hidden", (-1,)),
+    ("fourier_features", -1), ("minibatch_discrimination", -1), ("num_critic", 0), ("label_smoothing", 1), ("label_smoothing", -0.1),
+    ("instance_noise", -1), ("instance_noise_until", 0),
+    ("instance_noise_until", 1.1), ("penalty_weight", -1), ("penalty_weight_final", -1), ("penalty_every", 0), ("weight_clip", -0.01),
+    ("top_k", 0), ("top_k", 1.1), ("discriminator_lr", 0),
 ]  # fmt: skip
 
 
@@ -189,7 +204,8 @@ def test_an_augmentation_that_is_not_there():
 
 @pytest.mark.parametrize(
     "text, count",
-    [("20000", 20_000), ("200k", 200_000), ("1.5M", 1_500_000), ("0.5k", 500), ("25m", 25_000_000), ("2G", 2 * 10**9), (" 1_000 ", 1000), ("1,000", 1000), (7, 7), ("1e3", 1000), ("-5", -5)],
+    [("20000", 20_000), ("200k", 200_000), ("1.5M", 1_500_000), ("0.5k", 500), ("25m", 25_000_000), ("2G", 2 * 10**9), (" 1_000 ", 1000),
+    ("1,000", 1000), (7, 7), ("1e3", 1000), ("-5", -5)],
 )
 def test_counts(text, count):
     assert parse_count(text) == count

@@ -18,7 +18,8 @@ from agon.train.trainer import Observer, Trainer
 
 PICTURES, LABELLED, POINTS = DataSpec("image", (2, 8, 8)), DataSpec("image", (2, 8, 8), 3), DataSpec("points", (2,))
 SMALL = {
-    "batch_size": 8, "latent_dim": 4, "width": 4, "discriminator_width": 4, "blocks": 1, "base_size": 2, "embedding_dim": 4, "precision": "fp32", "generator_hidden": (8,),
+    "batch_size": 8, "latent_dim": 4, "width": 4, "discriminator_width": 4, "blocks": 1, "base_size": 2, "embedding_dim": 4,
+    "precision": "fp32", "generator_hidden": (8,),
     "discriminator_hidden": (8,), "init": "orthogonal",
 }  # fmt: skip
 PLAIN = {"discriminator_norm": "none", "generator_norm": "none"}
@@ -117,7 +118,8 @@ def test_r3gan_judges_in_pairs():
     torch.testing.assert_close(terms["penalty"], expected)  # gamma starts at 1
 
 
-@pytest.mark.parametrize("name, spec", [("gan", PICTURES), ("cgan", LABELLED), ("sngan", LABELLED), ("wgan_gp", PICTURES), ("r3gan", LABELLED), ("dcgan", POINTS)])
+@pytest.mark.parametrize("name, spec", [("gan", PICTURES), ("cgan", LABELLED), ("sngan", LABELLED), ("wgan_gp", PICTURES),
+    ("r3gan", LABELLED), ("dcgan", POINTS)])
 def test_one_pass_over_real_and_fake_together_equals_two(name, spec):
     of = batch(spec)
     game = make(name, spec, **PLAIN).eval()  # spectral vectors rest

@@ -23,16 +23,18 @@ def main(argv: list[str]) -> int:
     add("--seed", type=int, default=0, help=translate("seed of the samples and of the resamples (default 0)"))
     add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
     add("--json", action="store_true", help=translate("one JSON object on stdout"))
+    add("--game", help=translate("the .py file or module of a game from outside Agon; it is executed"))
     options = parser.parse_args(argv)
 
     from agon.run import load
 
     metrics = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
-    run = load(options.run, options.device)
+    run = load(options.run, options.device, game=options.game)
     results = run.evaluate(metrics, num_samples=options.num_samples, seed=options.seed)
     print(json.dumps({"results": results}, indent=1) if options.json else table(results))
     if not options.json:
-        print(f"\n{'run':<8} {run.folder}\n{'samples':<8} {max((run.folder / 'samples').glob('*.png'), default='-')}\n{'report':<8} {run.folder / 'report.html'}")
+        newest = max((run.folder / "samples").glob("*.png"), default="-")
+        print(f"\n{'run':<8} {run.folder}\n{'samples':<8} {newest}\n{'report':<8} {run.folder / 'report.html'}")
     return 0
 
 

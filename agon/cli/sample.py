@@ -20,6 +20,7 @@ def main(argv: list[str]) -> int:
     add("--out", default="samples.png", help=translate(".png: one grid; .npz, .csv: numbers; else a folder of PNG files (default samples.png)"))
     add("--overwrite", action="store_true", help=translate("replace what --out names"))
     add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
+    add("--game", help=translate("the .py file or module of a game from outside Agon; it is executed"))
     options = parser.parse_args(argv)
     if options.n < 1:
         raise UserError("{n} samples cannot be drawn. Expected -n 1 or more.", n=options.n)
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
     from agon.media import save_samples
     from agon.run import load
 
-    run = load(options.run, options.device)
+    run = load(options.run, options.device, game=options.game)
     conditions = {} if options.label is None else {"label": class_number(options.label, run.spec)}
     written = save_samples(run.sample(options.n, seed=options.seed, **conditions), options.out, overwrite=options.overwrite)
     print(written[0] if len(written) == 1 else written[0].parent)
@@ -41,4 +42,5 @@ def class_number(text: str, spec) -> int:
     if text.isdecimal() and int(text) < spec.num_classes:
         return int(text)
     names = ", ".join(spec.class_names[:20]) or f"0 to {spec.num_classes - 1}"
-    raise UserError("There is no class '{label}'. Expected one of: {names}.", label=text, names=names if spec.num_classes else "none (the data have no classes)")
+    known = names if spec.num_classes else "none (the data have no classes)"
+    raise UserError("There is no class '{label}'. Expected one of: {names}.", label=text, names=known)

@@ -12,6 +12,7 @@ import math
 from torch import Tensor, nn
 
 from agon.data.source import DataSpec
+from agon.layers.rectifier import Rectifier
 from agon.networks.discriminator import with_condition, with_planes
 from agon.networks.sizes import doublings
 
@@ -54,9 +55,9 @@ class DCGANBackbone(nn.Module):
         super().__init__()
         times, base = doublings(spec, base_size)
         widths = [width * min(2**i, 8) for i in range(times)]
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, widths[0], 4, 2, 1, bias=norm == "none"), Rectifier(0.2)]
         for before, after in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *norm_layer(norm, after), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *norm_layer(norm, after), Rectifier(0.2)]
         self.layers = nn.Sequential(*layers)
         self.out_features = widths[-1] * math.prod(base)
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from agon.data.source import DataSpec
 from agon.layers.fourier import FourierFeatures
+from agon.layers.rectifier import Rectifier
 from agon.networks.discriminator import with_condition
 
 
 def activation(name: str) -> nn.Module:
     """``relu`` or ``leaky`` (slope 0.2)."""
-    return nn.ReLU() if name == "relu" else nn.LeakyReLU(0.2)
+    return Rectifier(0.0 if name == "relu" else 0.2)
 
 
 class MLPGenerator(nn.Module):

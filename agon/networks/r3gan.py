@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agon.data.source import DataSpec
+from agon.layers.rectifier import rectify
 from agon.networks.discriminator import with_condition, with_planes
 from agon.networks.sizes import doublings
 
@@ -41,7 +42,7 @@ class BiasedLeakyReLU(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x + self.bias.to(x.dtype)[:, None, None], SLOPE)
+        return rectify(x + self.bias.to(x.dtype)[:, None, None], SLOPE)
 
 
 class Block(nn.Module):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agon.data.source import DataSpec
+from agon.layers.rectifier import rectify
 from agon.networks.discriminator import with_planes
 from agon.networks.sizes import doublings
 
@@ -102,7 +103,7 @@ class DiscriminatorBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if down or before != after else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.conv1(x if self.first else F.relu(x)))
+        y = rectify(self.conv1(x if self.first else rectify(x)))
         y = conv_then_pool(y, self.conv2) if self.down else self.conv2(y)
         x = F.avg_pool2d(x, 2) if self.down else x
         return y + (x if self.shortcut is None else self.shortcut(x))
@@ -125,7 +126,7 @@ class ResNetBackbone(nn.Module):
         self.out_features = width
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return F.relu(self.blocks(with_planes(x, condition))).sum((2, 3))
+        return rectify(self.blocks(with_planes(x, condition))).sum((2, 3))
 
 
 def generator(config, spec: DataSpec, condition_dim: int) -> ResNetGenerator:

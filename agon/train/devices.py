@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import sys
 from pathlib import Path
 
 import torch
@@ -54,6 +55,25 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1))
+
+
+def seed_everything(seed: int, device: torch.device) -> None:
+    """Seed what layers draw from (dropout). ``torch.manual_seed`` would, on a machine without CUDA, queue a call and a stack trace each time."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        getattr(torch, device.type).manual_seed(seed)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory used so far: of this process on a CPU, of torch's allocator on an accelerator; 0 where it is not known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _cpu_flags() -> set[str]:

@@ -41,3 +41,15 @@ class Ema:
         finally:
             for name, module in live.items():
                 setattr(self.game, name, module)
+
+
+@contextmanager
+def buffers_kept(game: nn.Module) -> Iterator[nn.Module]:
+    """The live game, whose batch statistics and power-iteration vectors are put back: looking at samples must not change the training."""
+    before = [buffer.clone() for buffer in game.buffers()]
+    try:
+        yield game
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(game.buffers(), before, strict=True):
+                buffer.copy_(value)

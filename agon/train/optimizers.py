@@ -20,6 +20,11 @@ class PlayerOptimizer:
         self.lazy = every / (every + 1) if every else 1.0
         self.torch = _build(self.config, self.parameters, fused)
 
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
         if scaler is None:
             self.torch.step()

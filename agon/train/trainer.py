@@ -6,27 +6,25 @@ run continues bit for bit, and one rank with 8 samples equals two with 4 or four
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agon.data.sampler import read_run
 from agon.data.source import Batch, Source
 from agon.errors import UserError
 from agon.game import Context, Game, Stage, Terms, Update
 from agon.train import checkpoint
-from agon.train.devices import keep_freed_memory, pick_device, resolve_precision
+from agon.train.devices import keep_freed_memory, peak_memory_mb, pick_device, resolve_precision, seed_everything
 from agon.train.distributed import Ranks
-from agon.train.ema import Ema
+from agon.train.ema import Ema, buffers_kept
 from agon.train.optimizers import build_optimizers
 from agon.train.randomness import mix
 from agon.train.signals import caught_signals
-
 
 LEAST_SCALE = 2.0**-24
 """A loss scale (fp16) below this has met 40 overflows in a row: that is no search for a scale any more."""
@@ -60,7 +58,7 @@ class Trainer:
         self.ema = Ema(game, game.ema, self.config.ema_half_life_images, self.config.ema_rampup) if self.config.ema_half_life_images else None
         self.source = source
         self.step = self.num_images = self.images_before = self.rollbacks = 0
-        self.seconds = self.cpu_seconds = 0.0
+        self.seconds, self.cpu_seconds, self._cpu_mark = 0.0, 0.0, time.process_time()
         self._drawn, self._generator, self._bad = 0, torch.Generator(self.device), torch.zeros((), dtype=torch.bool, device=self.device)
         if self.config.compile:
             for module in {id(m): m for player in self.players.values() for m in player.modules}.values():
@@ -103,7 +101,7 @@ class Trainer:
 
     def advance(self) -> dict | None:
         """One step; returns a log record in the steps that are logged."""
-        started, cpu = time.perf_counter(), time.process_time()
+        started = time.perf_counter()
         stage, progress = self.stage()
         self.images_before, self._drawn = self.num_images, self.num_images
         logging = (self.step + 1) % self.config.log_every == 0
@@ -126,7 +124,6 @@ class Trainer:
             self.ema.update(self.num_images, (self._drawn - self.images_before) * self.config.ema_every)
         record = self._record(stage, ctx, terms) if logging else None
         self.seconds += time.perf_counter() - started
-        self.cpu_seconds += time.process_time() - cpu
         return record
 
     def _draw(self) -> Batch:
@@ -141,7 +138,7 @@ class Trainer:
     def _gradients(self, update: Update, batch: Batch, ctx: Context, ordinal: int) -> Terms | None:
         """Leave the mean gradient over the batch in the player's parameters; returns the loss terms, or None if the game passes."""
         optimizer, scaler = self.optimizers[update.player], self.scalers[update.player]
-        optimizer.torch.zero_grad(set_to_none=True)
+        optimizer.clear()
         n = len(batch)
         micro = min(self.config.micro_batch_size or n, n)
         seed = mix(self.config.seed, self.num_images, ordinal, self.rollbacks)
@@ -149,8 +146,8 @@ class Trainer:
         for start in range(0, n, micro):
             piece = batch if micro == n else batch.slice(start, start + micro)
             self._generator.manual_seed(seed)
-            torch.manual_seed(mix(seed, self.ranks.rank, start))
-            ctx.begin(self._generator, self.ranks.rank * n + start, len(piece), n * self.ranks.world)
+            seed_everything(mix(seed, self.ranks.rank, start), self.device)
+            ctx.begin(self._generator, self.ranks.rank * n + start, len(piece), n * self.ranks.world, split=micro < n)
             with self._autocast():
                 terms = update.loss(piece, ctx)
             if terms is None:
@@ -206,12 +203,17 @@ class Trainer:
 
     def _record(self, stage: Stage, ctx: Context, terms: dict[str, Tensor]) -> dict:
         self._check()
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if self.device.type == "cpu" else torch.accelerator.max_memory_allocated() / 2**20
+        self._clock()
         return {
             "step": self.step, "num_images": self.num_images, "stage": stage.name, "terms": self._means(terms), "stats": self._means(ctx.stats),
             "seconds": round(self.seconds, 3), "cpu_seconds": round(self.cpu_seconds, 3),
-            "images_per_second": round(self.num_images / max(self.seconds, 1e-9), 1), "memory_mb": round(memory, 1),
+            "images_per_second": round(self.num_images / max(self.seconds, 1e-9), 1), "memory_mb": round(peak_memory_mb(self.device), 1),
         }  # fmt: skip
+
+    def _clock(self) -> None:
+        """Bring ``cpu_seconds`` up to date; not at every step, since asking the kernel costs up to 2 ms on a virtual machine."""
+        now = time.process_time()
+        self.cpu_seconds, self._cpu_mark = self.cpu_seconds + now - self._cpu_mark, now
 
     def _means(self, values: dict[str, Tensor]) -> dict[str, float]:
         return {name: float(self.ranks.mean(value.to(self.device, torch.float32))) for name, value in values.items()}
@@ -237,7 +239,7 @@ class Trainer:
     @contextmanager
     def averaged(self) -> Iterator[Game]:
         """The game as one samples from it: averaged weights, in evaluation mode."""
-        with self.ema.applied() if self.ema else _buffers_kept(self.game) as game:
+        with self.ema.applied() if self.ema else buffers_kept(self.game) as game:
             game.prepare_to_sample()
             yield game
 
@@ -295,15 +297,3 @@ class Observer:
 def images_per_step(stages: list[Stage], batch_size: int) -> int:
     """Real images that one step of the last stage draws."""
     return batch_size * (1 + sum(update.times - 1 for update in stages[-1].updates if update.fresh))
-
-
-@contextmanager
-def _buffers_kept(game: nn.Module) -> Iterator[nn.Module]:
-    """The live game, whose batch statistics and power-iteration vectors are put back: looking at samples must not change the training."""
-    before = [buffer.clone() for buffer in game.buffers()]
-    try:
-        yield game
-    finally:
-        with torch.no_grad():
-            for buffer, value in zip(game.buffers(), before, strict=True):
-                buffer.copy_(value)

@@ -72,7 +72,8 @@ def environment():
 
 def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(tmp_path):
     words = ["train", "cgan", *DATA, "--images", "400M", "--log_every", "5", "--out", "run", "--checkpoint_every_images", "1M", "--sample_every_images", "1M"]
-    process = subprocess.Popen([sys.executable, "-m", "agon", *words], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen([sys.executable, "-m", "agon", *words], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, cwd=tmp_path)
     deadline = time.monotonic() + 60
     log = tmp_path / "run" / "log.jsonl"
     while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline and process.poll() is None:
@@ -110,7 +111,8 @@ def test_what_a_finished_run_prints_and_leaves(capsys, tmp_path):
 
 
 def test_fields_from_the_command_line_reach_the_game():
-    words = ["--discriminator_hidden", "12,10", "--generator-hidden=[9]", "--optimizer.lr", "3e-3", "--optimizer.beta2_final", "none", "--label_smoothing=0.1", "--images", "0.1k"]
+    words = ["--discriminator_hidden", "12,10", "--generator-hidden=[9]", "--optimizer.lr", "3e-3", "--optimizer.beta2_final", "none",
+        "--label_smoothing=0.1", "--images", "0.1k"]
     assert cli.main(["train", "gan", *DATA, *words, "--ema_half_life_images", "2k", "--channels_last", "false", "--steps", "1", "--out", "run"]) == 0
     found = fields_of(Path("run"))
     assert found["discriminator_hidden"] == [12, 10] and found["generator_hidden"] == [9] and found["label_smoothing"] == 0.1
@@ -174,7 +176,8 @@ def test_wrong_usage_is_one_line_and_writes_nothing(capsys, tmp_path, argv, word
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("batchsize: 3", "no field 'batchsize'.*'--batch_size'"), ("preset: tiny", "no field 'preset'.*'--preset'"), ("data: digits", "no field 'data'.*'--data'"),
+        ("batchsize: 3", "no field 'batchsize'.*'--batch_size'"), ("preset: tiny", "no field 'preset'.*'--preset'"),
+        ("data: digits", "no field 'data'.*'--data'"),
         ("- 3", "holds no fields"), ("a: [", "cannot be read"), ("batch_size: [3]", "batch_size"), ("", "holds no fields"),
     ],
 )  # fmt: skip

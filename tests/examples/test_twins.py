@@ -1,14 +1,14 @@
 """The single-file twins of ``examples/`` play the library's games: same start, same steps, same weights.
 
-Each side is the other's oracle. They share no code: the twins' networks, losses, loop and averages are written out, the library's
-come from its games, its networks and its trainer. The test feeds the twin what the library's sampler and seeds give: batches,
-latents, and the points between real and fake.
+Each side is the other's oracle. They share no code: the twins' networks, losses, loop and averages are written out, the
+library's come from its games, networks and trainer. The test feeds the twin what the library's sampler and seeds give:
+batches, latents, and the points between real and fake.
 """
 
 import ast
 import copy
+import dataclasses
 import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ import torch
 from PIL import Image
 
 from agon import catalog
-from agon.config import build, fields
+from agon.config import build
 from agon.data import open_dataset
 from agon.data.sampler import read_run
 from agon.networks.sizes import doublings
+from agon.train.optimizers import learning_rate
 from agon.train.randomness import mix
 from agon.train.trainer import Observer, Trainer
 
@@ -29,13 +30,13 @@ NAMES = ("gan", "dcgan", "wgan_gp")
 STEPS = 20
 SEED = 3
 
-# What the preset may choose and a twin can follow: its functions take it, or it is the length of the run.
+# What a preset may choose: the twin's functions take it, the test sets it (learning rates), or it moves no weight.
 FOLLOWED = {
-    "images", "batch_size", "latent_dim", "width", "discriminator_width", "base_size", "generator_hidden", "discriminator_hidden",
-    "num_critic", "penalty_weight", "ema_half_life_images", "ema_rampup", "optimizer.lr", "optimizer.beta1", "optimizer.beta2", "discriminator_lr",
+    "images", "batch_size", "latent_dim", "width", "discriminator_width", "base_size", "generator_hidden",
+    "discriminator_hidden", "num_critic", "penalty_weight", "ema_half_life_images", "ema_rampup", "ema_every", "discriminator_lr",
+    *(f"optimizer.{name}" for name in ("lr", "beta1", "beta2", "lr_final", "schedule", "decay_start", "warmup_images")),
+    "seed", "precision", "channels_last", "log_every", "sample_every_images", "checkpoint_every_images",
 }  # fmt: skip
-# What changes no weight, or only the arithmetic's precision and order.
-INDIFFERENT = {"seed", "precision", "channels_last", "compile", "micro_batch_size", "log_every", "sample_every_images", "checkpoint_every_images", "keep_checkpoints"}
 PLAIN = {"precision": "fp32", "channels_last": False, "seed": SEED, "log_every": 1}
 
 
@@ -60,8 +61,8 @@ class Library:
     def __init__(self, name):
         cls, self.source = catalog.load(name), open_dataset("digits")
         preset = cls.presets[cls.preset_for(self.source.spec)]
-        unknown = set(preset.fields) - FOLLOWED - INDIFFERENT
-        assert not unknown, f"examples/{name}.py does not know {unknown}: teach it, or it no longer plays the preset's game"
+        unknown = set(preset.fields) - FOLLOWED
+        assert not unknown, f"examples/{name}.py does not know {unknown}: teach it, or it plays another game"
         self.config = build(cls.Config, preset.fields, PLAIN)
         torch.manual_seed(SEED)
         self.game = cls(self.config, self.source.spec)
@@ -87,7 +88,8 @@ def networks(name, twin, config, spec):
     """The twin's two networks at the preset's sizes, drawn from the same seed."""
     torch.manual_seed(SEED)
     if name == "gan":
-        return twin.Generator(config.latent_dim, config.generator_hidden), twin.Discriminator(config.discriminator_hidden)
+        g = twin.Generator(config.latent_dim, config.generator_hidden)
+        return g, twin.Discriminator(config.discriminator_hidden)
     doubled, _ = doublings(spec, config.base_size)
     factors = [2**i for i in range(doubled)]
     judge = twin.Critic if name == "wgan_gp" else twin.Discriminator
@@ -104,18 +106,25 @@ def optimizers(twin, config, g, d):
     return twin.adam(g, config.optimizer.lr, betas), twin.adam(d, config.discriminator_lr or config.optimizer.lr, betas)
 
 
+def pace(config, num_images, opts):
+    """Set the learning rates that the preset's schedule has at this moment: the twins' own is constant."""
+    for opt, lr in zip(opts, (config.optimizer.lr, config.discriminator_lr or config.optimizer.lr), strict=True):
+        scheduled = dataclasses.replace(config.optimizer, lr=lr)
+        opt.param_groups[0]["lr"] = learning_rate(scheduled, num_images / config.images, num_images)
+
+
 def play(name, twin, library, g, d, step, opts):
     """One step of the twin on the library's stream; returns its two numbers."""
     config, reals = library.config, library.batches(step)
     size = config.batch_size
-    if name != "wgan_gp":
-        return twin.train_step(g, d, *opts, reals[0], torch.randn(size, config.latent_dim, generator=library.draws(step, 0)))
-    latents, mixes = [torch.randn(size, config.latent_dim, generator=library.draws(step, 0))], []
-    for ordinal in range(1, 1 + config.num_critic):
+    latents, mixes = [], []
+    for ordinal in range(config.num_critic + (name == "wgan_gp")):
         draws = library.draws(step, ordinal)
-        if ordinal > 1:  # the first critic step judges what the generator's turn made
-            latents.append(torch.randn(size, config.latent_dim, generator=draws))
-        mixes.append(torch.rand(size, generator=draws).view(-1, 1, 1, 1))
+        latents.append(torch.randn(size, config.latent_dim, generator=draws))
+        if ordinal < config.num_critic:  # the last is the generator's turn
+            mixes.append(torch.rand(size, generator=draws).view(-1, 1, 1, 1))
+    if name != "wgan_gp":  # one latent for both turns
+        return twin.train_step(g, d, *opts, reals[0], latents[0])
     return twin.train_step(g, d, *opts, reals, latents, mixes, config.penalty_weight)
 
 
@@ -135,29 +144,89 @@ def test_the_same_seed_draws_the_same_weights_bit_for_bit(name):
             assert torch.equal(a, b)
 
 
+def near(name, mine, theirs, start):
+    """Whether one tensor's steps led both sides to the same place.
+
+    wgan_gp's arithmetic is the same on both sides, so the weights must be, bit for bit: 100 critic steps of Adam
+    without momentum blow up any rounding. The other two write cross-entropy as binary_cross_entropy_with_logits, the
+    library as softplus: the last bit of a gradient may differ, and Adam, whose first step is the gradient's sign,
+    carries that into the weights. Allowed are 1e-5 of the weights and 1e-3 of the way they went; measured are 1e-6 and
+    2e-5, while a target of 0.99 for real samples instead of 1 makes 5e-2 of the way.
+    """
+    if name == "wgan_gp" or not mine.is_floating_point():
+        return torch.equal(mine, theirs)
+    off, way = (mine - theirs).norm(), (theirs - start).norm()
+    return bool(off <= 1e-5 * theirs.norm() and off <= 1e-3 * way and way > 0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_twenty_steps_reach_the_same_weights(name):
     library, twin = Library(name), load(name)
-    g, d = networks(name, twin, library.config, library.source.spec)
-    average, opts, losses = copy.deepcopy(g), optimizers(twin, library.config, g, d), []
-    per_step = library.config.num_critic * library.config.batch_size
+    config = library.config
+    g, d = networks(name, twin, config, library.source.spec)
+    average, opts, shown = copy.deepcopy(g), optimizers(twin, config, g, d), []
+    start = {"g": copy.deepcopy(g.state_dict()), "d": copy.deepcopy(d.state_dict())}
+    per_step = config.num_critic * config.batch_size
     for step in range(STEPS):
-        losses.append([float(value.detach()) for value in play(name, twin, library, g, d, step, opts)])
-        twin.update_average(average, g, (step + 1) * per_step, per_step, library.config.ema_half_life_images, library.config.ema_rampup)
+        pace(config, step * per_step, opts)
+        shown.append([float(value.detach()) for value in play(name, twin, library, g, d, step, opts)])
+        if (step + 1) % config.ema_every == 0:
+            twin.update_average(average, g, (step + 1) * per_step, config.ema_every * per_step, config.ema_half_life_images, config.ema_rampup)
     terms = library.train(STEPS)
-    worst = {}
-    for label, mine, theirs in (
-        ("generator", g.named_parameters(), library.game.generator.named_parameters()),
-        ("discriminator", d.named_parameters(), library.game.discriminator.named_parameters()),
-        ("average", average.named_parameters(), library.trainer.ema.modules["generator"].named_parameters()),
-        ("g buffers", g.named_buffers(), library.game.generator.named_buffers()),
-        ("d buffers", d.named_buffers(), library.game.discriminator.named_buffers()),
-    ):
-        for pname, a, b in pairs(mine, theirs):
-            if not a.is_floating_point():
-                assert torch.equal(a, b), pname
-                continue
-            worst[label + " " + pname] = ((a - b).abs().max().item(), ((a - b).abs() / b.abs().clamp_min(1e-12)).max().item(), b.abs().max().item())
-    for k, v in worst.items():
-        print(k, v)
-    print(losses[-1], terms[-1])
+
+    game, mean = library.game, library.trainer.ema.modules["generator"]
+    for key, mine, theirs in (("g", g, game.generator), ("d", d, game.discriminator)):
+        # buffers too: batch norm's running statistics and count of batches say that the forward passes were the same
+        for where, a, b in pairs(mine.state_dict().items(), theirs.state_dict().items()):
+            assert near(name, a, b, start[key][where]), f"{key}.{where}: {(a - b).abs().max()} apart"
+    for where, a, b in pairs(average.named_parameters(), mean.named_parameters()):
+        assert near(name, a, b, start["g"][where]), f"average {where}: {(a - b).abs().max()} apart"
+    if name == "wgan_gp":
+        shown = [(-distance, config.penalty_weight * penalty) for distance, penalty in shown]
+        logged = [(record["discriminator/wasserstein"], record["discriminator/penalty"]) for record in terms]
+    else:
+        logged = [(record["discriminator/adversarial"], record["generator/adversarial"]) for record in terms]
+    np.testing.assert_allclose(shown, logged, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_twin_is_one_short_file_of_plain_pytorch(name):
+    text = (EXAMPLES / f"{name}.py").read_text()
+    assert len(text.splitlines()) <= 150
+    nodes = list(ast.walk(ast.parse(text)))
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {module.partition(".")[0] for module in imported} <= {"argparse", "copy", "numpy", "torch", "PIL", "sklearn"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_twin_trains_and_writes_its_picture(name, tmp_path, capsys):
+    load(name).main(steps=2, out=tmp_path / "grid.png")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["step", "2"] and lines[-1] == f"wrote {tmp_path / 'grid.png'}"
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.size == (720, 720) and image.mode == "L"  # ten pictures of 8 pixels and a line of 1, eightfold
+        assert np.asarray(image).std() > 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_grid_shows_each_picture_in_its_place(name, tmp_path):
+    pictures = torch.linspace(-1, 1, 6 * 2 * 3).view(6, 1, 2, 3)
+    load(name).save_grid(pictures, tmp_path / "grid.png", columns=3, zoom=2)
+    with Image.open(tmp_path / "grid.png") as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (2 * (2 + 1) * 2, 3 * (3 + 1) * 2)
+    for i in range(6):
+        top, left = i // 3 * 6, i % 3 * 8
+        expected = np.rint((pictures[i, 0].numpy() + 1) * 127.5)
+        for y, x in np.ndindex(2, 3):
+            assert (pixels[top + 2 * y : top + 2 * y + 2, left + 2 * x : left + 2 * x + 2] == expected[y, x]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_epoch_shows_no_picture_twice_and_the_next_another_order(name):
+    torch.manual_seed(0)
+    stream = load(name).batches(torch.arange(10), 3)
+    first, second = (torch.cat([next(stream) for _ in range(3)]).tolist() for _ in range(2))
+    assert len(set(first)) == len(set(second)) == 9 and set(first + second) <= set(range(10))
+    assert first != second

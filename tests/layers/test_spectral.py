@@ -19,7 +19,8 @@ def as_matrix(layer):
 
 @pytest.mark.parametrize(
     "layer, shape",
-    [(nn.Linear(12, 7), (2, 12)), (nn.Conv2d(4, 6, 3), (2, 4, 5, 5)), (nn.ConvTranspose2d(4, 6, 4, 2), (2, 4, 5, 5)), (nn.Conv2d(8, 8, 3, groups=4), (2, 8, 5, 5))],
+    [(nn.Linear(12, 7), (2, 12)), (nn.Conv2d(4, 6, 3), (2, 4, 5, 5)), (nn.ConvTranspose2d(4, 6, 4, 2), (2, 4, 5, 5)),
+    (nn.Conv2d(8, 8, 3, groups=4), (2, 8, 5, 5))],
 )
 def test_after_enough_passes_the_largest_singular_value_is_one(layer, shape):
     torch.manual_seed(0)

@@ -97,8 +97,8 @@ def test_the_best_discriminator_reaches_log4_minus_twice_the_jensen_shannon_dive
     jsd = 0.5 * (p * (p / middle).log()).sum() + 0.5 * (q * (q / middle).log()).sum()
     expected = math.log(4) - 2 * jsd
 
-    def value(l):
-        return losses.cross_entropy_discriminator(l.repeat_interleave(counts_p), l.repeat_interleave(counts_q))
+    def value(logits):
+        return losses.cross_entropy_discriminator(logits.repeat_interleave(counts_p), logits.repeat_interleave(counts_q))
 
     assert value(logits).item() == pytest.approx(expected.item(), rel=1e-5)
     leaf = logits.clone().requires_grad_()

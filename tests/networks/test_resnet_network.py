@@ -79,7 +79,8 @@ def test_one_strided_convolution_is_a_convolution_and_resampling(size):
     assert spread(grown)[0, 0].tolist() == [[0, 1, 3, 2], [3, 8, 12, 7], [9, 20, 24, 13], [6, 13, 15, 8]]
 
 
-@pytest.mark.parametrize("before, after, down, first", [(3, 4, True, True), (4, 4, True, False), (4, 4, False, False), (4, 6, False, False), (4, 6, True, False)])
+@pytest.mark.parametrize("before, after, down, first",
+    [(3, 4, True, True), (4, 4, True, False), (4, 4, False, False), (4, 6, False, False), (4, 6, True, False)])
 def test_discriminator_block_is_the_published_one(before, after, down, first):
     block = randomise(DiscriminatorBlock(before, after, down=down, first=first))
     for size in ((6, 8), (7, 5), (2, 3)):

@@ -41,7 +41,8 @@ def test_bf16_is_what_the_kernel_lists():
     assert devices.has_bf16(CPU) == bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-@pytest.mark.parametrize("flags, has", [("fpu sse2 avx512f avx512_bf16", True), ("fpu amx_bf16", True), ("fp asimd bf16 i8mm", True), ("fpu sse2 avx512f avx2", False), ("", False)])
+@pytest.mark.parametrize("flags, has", [("fpu sse2 avx512f avx512_bf16", True), ("fpu amx_bf16", True), ("fp asimd bf16 i8mm", True),
+    ("fpu sse2 avx512f avx2", False), ("", False)])
 def test_which_flags_mean_bf16(monkeypatch, flags, has):
     """x86 lists flags, ARM features; a processor with none of them emulates, which is slower than float32."""
     monkeypatch.setattr(devices, "_cpu_flags", lambda: set(flags.split()))

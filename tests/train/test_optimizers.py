@@ -16,7 +16,8 @@ from agon.train.optimizers import PlayerOptimizer, build_optimizers, learning_ra
 @pytest.mark.parametrize("start", [0.0, 0.5])
 def test_linear_cosine_and_geometric(progress, start):
     t = min(1.0, max(0.0, (progress - start) / (1 - start)))
-    expected = {"linear": 0.3 - 0.2 * t, "cosine": 0.1 + 0.2 * math.cos(math.pi * t / 2) ** 2, "geometric": math.exp((1 - t) * math.log(0.3) + t * math.log(0.1))}
+    expected = {"linear": 0.3 - 0.2 * t, "cosine": 0.1 + 0.2 * math.cos(math.pi * t / 2) ** 2,
+        "geometric": math.exp((1 - t) * math.log(0.3) + t * math.log(0.1))}
     for schedule, rate in expected.items():
         config = OptimizerConfig(lr=0.3, lr_final=0.1, decay_start=start, schedule=schedule)
         assert learning_rate(config, progress, 0) == pytest.approx(rate)
