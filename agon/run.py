@@ -18,7 +18,7 @@ from torch import Tensor
 import agon
 from agon import catalog
 from agon.config import TrainConfig, build, flatten, nearest, to_dict
-from agon.data import open_dataset
+from agon.data import DATASETS, open_dataset
 from agon.data.source import DataSpec, Source
 from agon.errors import UserError
 from agon.game import Game
@@ -49,7 +49,6 @@ class Run:
         self.spec = spec_from(self.config["data"]["spec"])
         self._game: Game | None = None
         self._source: Source | None = None
-        self._class: type[Game] | None = None
 
     @property
     def game(self) -> Game:
@@ -63,9 +62,13 @@ class Run:
         """The data of the run, opened again and checked to be the same."""
         if self._source is None:
             data = self.config["data"]
-            self._source = open_dataset(data["name"], **data["options"])
+            self._source = open_dataset(data.get("path") or data["name"], **data["options"])
             if self._source.fingerprint != data["fingerprint"]:
-                raise UserError("The data of {run} have changed since it was trained. Expected the content it began with; restore it, or train anew.", run=self.folder)
+                raise UserError(
+                    "The data of {run} have changed since it was trained. Expected the content "
+                    "it began with; restore it, or train anew.",
+                    run=self.folder,
+                )  # fmt: skip
         return self._source
 
     @property
@@ -113,7 +116,7 @@ class Run:
 
     def _load_game(self) -> Game:
         tensors, _ = checkpoint.load(self._checkpoint())
-        cls = self._class or catalog.load(self.config["game"])
+        cls = self._game_class()
         game = cls(build(cls.Config, self.config["fields"]), self.spec)
         game.load_state_dict(tensors["game"])
         averaged = tensors.get("ema", {})
@@ -160,17 +163,22 @@ def train(
     if steps is not None:
         built.config = dataclasses.replace(config, images=steps * images_per_step(built.stages(), config.batch_size))
     folder = Path(out) if out else Path("runs") / _slug(f"{name}-{source.name}")
-    description = _describe(name, preset, source, data_options, built.config, device, ranks, command)
+    stored = {"path": _path_of(data), "options": {k: v for k, v in (data_options or {}).items() if k != "cache_dir"}}
+    description = _describe(name, preset, source, stored, built.config, device, ranks, command)
     _claim(folder, description, ranks)
     run = _train(built, source, folder, device, ranks, minutes, console, tensorboard)
-    run._source, run._class = source, cls
+    run._source = source
     return run
 
 
 def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: Ranks, minutes: float | None, console: bool, tensorboard: bool) -> Run:
     found, complaints = checkpoint.latest(folder / "checkpoints")
     if found is None and complaints:
-        raise UserError("No checkpoint of {run} is whole: {why}. Expected at least one; remove the folder to start anew.", run=folder, why="; ".join(complaints))
+        raise UserError(
+            "No checkpoint of {run} is whole: {why}. Expected at least one; "
+            "remove the folder to start anew.",
+            run=folder, why="; ".join(complaints),
+        )  # fmt: skip
     total = Total(images=game.config.images, seconds=minutes * 60 if minutes else None)
     logger = None
     if ranks.first:
@@ -209,7 +217,8 @@ class RunObserver(Observer):
                     self.event(happened.get("event", "data"), 0, **{k: v for k, v in happened.items() if k != "event"})
             self.event("resumed" if found else "started", trainer.num_images, device=str(trainer.device), precision=trainer.precision)
             if trainer.precision != trainer.config.precision:
-                self.event("precision", trainer.num_images, message=f"{trainer.config.precision} is not native on {trainer.device}: {trainer.precision} is used")
+                message = f"{trainer.config.precision} is not native on {trainer.device}: {trainer.precision} is used"
+                self.event("precision", trainer.num_images, message=message)
             if not found:
                 self.snapshot(trainer)
 
@@ -320,15 +329,25 @@ def _name_of(cls: type[Game]) -> str:
     return f"{module}.{cls.__qualname__}"
 
 
-def _describe(name: str, preset: str, source: Source, options: dict | None, config: TrainConfig, device: str | None, ranks: Ranks, command: str | None) -> dict:
+def _path_of(data: Any) -> str | None:
+    """Where a folder or ZIP lies, so that a run can be evaluated from any working directory; None for names and Python objects."""
+    return str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) and str(data) not in DATASETS else None
+
+
+def _describe(
+    name: str, preset: str, source: Source, stored: dict, config: TrainConfig, device: str | None, ranks: Ranks, command: str | None
+) -> dict:  # fmt: skip
     where = pick_device(device)
-    options = {name: value for name, value in (options or {}).items() if name != "cache_dir"}  # of this machine, not of the run
     return {
         "game": name, "preset": preset, "seed": config.seed,
-        "data": {"name": source.name, "options": options, "num_samples": len(source), "fingerprint": source.fingerprint, "spec": dataclasses.asdict(source.spec)},
+        "data": {
+            "name": source.name, **stored, "num_samples": len(source), "fingerprint": source.fingerprint, "spec": dataclasses.asdict(source.spec),
+        },
         "fields": to_dict(config),
         "device": where.type, "precision": resolve_precision(config.precision, where), "ranks": ranks.world,
-        "versions": {"agon": agon.__version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(), "platform": sys.platform},
+        "versions": {
+            "agon": agon.__version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(), "platform": sys.platform,
+        },
         "command": command,
     }  # fmt: skip
 

@@ -28,7 +28,6 @@ from agon.losses.adversarial import pair_accuracy
 from agon.networks import build_backbone, build_generator
 from agon.networks.discriminator import Discriminator
 
-
 Network = Literal["mlp", "dcgan", "resnet", "r3gan"]
 Norm = Literal["batch", "instance", "none"]
 Init = Literal["default", "normal", "orthogonal", "xavier"]
@@ -424,11 +423,22 @@ class TwoPlayerGame(Game):
 
     def _check(self, config: TwoPlayerConfig, spec: DataSpec) -> None:
         if config.label_smoothing and not self.smooths_labels:
-            raise UserError("Label smoothing does not fit {game}: its objective has no target for real samples. Set label_smoothing to 0.", game=type(self).__name__)
+            raise UserError(
+                "Label smoothing does not fit {game}: its objective has no target for "
+                "real samples. Set label_smoothing to 0.",
+                game=type(self).__name__,
+            )  # fmt: skip
         if self.needs_condition and not (config.conditional and (spec.num_classes or spec.condition_dim)):
-            raise UserError("{game} needs labels, and there are none (or conditional is false). Expected a folder with one sub-folder for each class, or use an unconditional game such as dcgan.", game=type(self).__name__)
+            raise UserError(
+                "{game} needs labels, and there are none (or conditional is false). Expected a folder with one sub-folder for "
+                "each class, or use an unconditional game such as dcgan.",
+                game=type(self).__name__,
+            )  # fmt: skip
         if config.penalty != "none" and config.discriminator_norm == "batch" and config.network == "dcgan" and spec.kind == "image":
-            raise UserError("A gradient penalty needs each sample's own gradient, and batch norm couples the batch. Set discriminator_norm to none or instance.")
+            raise UserError(
+                "A gradient penalty needs each sample's own gradient, and batch norm couples the "
+                "batch. Set discriminator_norm to none or instance."
+            )  # fmt: skip
         if config.penalty != "none" and config.minibatch_discrimination:
             raise UserError("A gradient penalty needs each sample's own gradient, and minibatch discrimination couples the batch. Use one of the two.")
 

@@ -65,8 +65,11 @@ def test_what_is_kept_is_handed_on_once_to_the_same_part_of_the_batch():
     assert begin(ctx, 2, 2, 4).take("other") is None
     assert begin(ctx, 2, 2, 4).take("fake").tolist() == [6, 6]
     first = begin(ctx, 0, 2, 4).take("fake")
-    assert first.tolist() == [3, 3] and not first.requires_grad
+    assert first is value, "what is kept comes back as it is, graph and all"
     assert ctx.take("fake") is None
+    ctx.keep("fake", value)
+    ctx.keep("fake", 4 * value)
+    assert [ctx.take("fake")[0].item(), ctx.take("fake")[0].item()] == [3, 12], "in the order of keeping"
 
 
 def test_a_shared_module_counts_once_and_a_frozen_one_not_at_all():

@@ -351,7 +351,18 @@ def test_a_class_of_the_catalog_is_the_game_of_that_name(tmp_path):
 def test_a_game_from_a_file_can_be_opened_again(tmp_path):
     cls = catalog.load(str(OUTSIDE))
     run = go(tmp_path / "run", cls, images=16)
-    assert Path(run.config["game"]) == OUTSIDE and torch.equal(run.sample(2), load(run.folder).sample(2))
+    assert Path(run.config["game"]) == OUTSIDE and torch.equal(run.sample(2), load(run.folder, game=str(OUTSIDE)).sample(2))
+
+
+def test_a_run_folder_alone_never_executes_a_file(tmp_path):
+    run = go(tmp_path / "run", "gan", images=16)
+    evil, proof = tmp_path / "evil.py", tmp_path / "executed"
+    evil.write_text(f"open({str(proof)!r}, 'w').write('yes')")
+    config = json.loads((run.folder / "config.json").read_text())
+    (run.folder / "config.json").write_text(json.dumps(config | {"game": str(evil)}))
+    with pytest.raises(UserError, match="opening it executes that file. If you trust it, add --game"):
+        load(run.folder).sample(2)
+    assert not proof.exists()
 
 
 def test_a_class_that_nobody_can_find_again_still_samples_after_its_training(tmp_path):

@@ -313,7 +313,7 @@ def test_every_critic_step_sees_a_new_batch_in_the_samplers_order(critics):
         trainer.advance()
     order = [int(i) for _, indices in positions(0, 4 * 8 * critics, length, 6) for i in indices]
     assert [number for step in seen["discriminator"] for number in step] == order
-    assert seen["generator"] == seen["discriminator"][::critics]  # each step's first batch serves both players
+    assert seen["generator"] == seen["discriminator"][critics - 1 :: critics]  # each step's last batch serves both players
     assert trainer.num_images == 4 * 8 * critics
 
 
@@ -330,7 +330,7 @@ def test_weight_clipping_bounds_the_discriminator_after_each_of_its_steps_and_no
 
 def test_weight_clipping_follows_a_lazy_penalty_too():
     updates = make("gan", POINTS, weight_clip=0.1, penalty="r1", penalty_every=4).stages()[0].updates
-    assert [(u.player, u.every, u.after is not None) for u in updates] == [("generator", 1, False), ("discriminator", 1, True), ("discriminator", 4, True)]
+    assert [(u.player, u.every, u.after is not None) for u in updates] == [("discriminator", 1, True), ("discriminator", 4, True), ("generator", 1, False)]
 
 
 @pytest.mark.parametrize("progress, kept", [(0.0, 8), (0.25, 6), (0.5, 4), (1.0, 4)])
@@ -362,20 +362,37 @@ def test_gradients_are_clipped_to_their_global_norm():
 # --- latents, conditions and sampling -------------------------------------------------------------------------------------------------
 
 
-def test_the_generators_samples_serve_the_discriminators_first_step_and_no_other():
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
+def test_one_set_of_samples_serves_both_turns(split):
+    """With one discriminator step the generator's turn judges the very samples of that step, and its gradient reaches their generator."""
     of, game = batch(POINTS), make("gan", POINTS)
     ctx = context()
-    fake = fakes(game, of, context()).detach()
+    ctx.begin(torch.Generator().manual_seed(5), 0, N, N, split=split)
+    fake = fakes(game, of, context(seed=5))
+    game.discriminator_loss(of, ctx)["adversarial"].backward()
+    assert all(p.grad is None for p in game.generator.parameters()), "the discriminator's turn reached into the generator"
+    ctx.begin(torch.Generator().manual_seed(6), 0, N, N, split=split)  # other random numbers: the latents must come from the first turn
+    found = game.generator_loss(of, ctx)["adversarial"]
+    expected = F.softplus(-game.discriminator(fake)).mean()
+    torch.testing.assert_close(found, expected)
+    wanted = torch.autograd.grad(expected, list(game.generator.parameters()))
+    for gradient, right in zip(torch.autograd.grad(found, list(game.generator.parameters())), wanted, strict=True):
+        torch.testing.assert_close(gradient, right)
+
+
+def test_the_samples_of_several_critic_steps_come_in_one_pass_and_differ():
+    of, game = batch(POINTS), make("wgan", POINTS, num_critic=3)
+    passes, seen = [], []
+    game.generator.register_forward_hook(lambda module, given, made: passes.append(made.detach()))
+    game.discriminator.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()[N:]))
+    ctx = context()
+    for _ in range(3):
+        game.discriminator_loss(of, ctx)
+    assert len(passes) == 1 and len(passes[0]) == 3 * N
+    torch.testing.assert_close(torch.cat(seen), passes[0])
+    assert len({tuple(row) for row in passes[0].flatten(1).tolist()}) == 3 * N
     game.generator_loss(of, ctx)
-    real_out = game.discriminator(of.real)
-
-    def expected(samples):
-        return (F.softplus(-real_out) + F.softplus(game.discriminator(samples))).mean()
-
-    ctx.begin(torch.Generator().manual_seed(5), 0, N, N)
-    torch.testing.assert_close(game.discriminator_loss(of, ctx)["adversarial"], expected(fake))
-    ctx.begin(torch.Generator().manual_seed(6), 0, N, N)
-    torch.testing.assert_close(game.discriminator_loss(of, ctx)["adversarial"], expected(fakes(game, of, context(seed=6))))
+    assert len(passes) == 2 and len(passes[1]) == N
 
 
 def test_latents_from_a_mixture_with_learnt_centres():

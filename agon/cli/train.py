@@ -104,7 +104,11 @@ def _from_file(path: str | None) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise UserError("The configuration {path} cannot be read: {why}. Expected a YAML or JSON file of fields.", path=path, why=str(error).replace("\n", " ")) from None
+        raise UserError(
+            "The configuration {path} cannot be read: {why}. Expected "
+            "a YAML or JSON file of fields.",
+            path=path, why=str(error).replace("\n", " "),
+        ) from None  # fmt: skip
     if not isinstance(content, dict):
         raise UserError("The configuration {path} holds no fields. Expected lines such as 'batch_size: 32'.", path=path)
     return flatten(content)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agon.config import Preset
 from agon.losses.adversarial import cross_entropy_discriminator, non_saturating_generator
-from agon.two_player import Init, POINTS, TINY, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, TINY, Init, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from agon.config import Preset
 from agon.losses.adversarial import cross_entropy_discriminator, minimax_generator, non_saturating_generator
-from agon.two_player import Network, Norm, POINTS, TINY, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, TINY, Network, Norm, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from agon.config import OptimizerConfig, Preset
 from agon.losses.adversarial import relativistic_discriminator, relativistic_generator
-from agon.two_player import Network, Norm, POINTS, Penalty, TINY, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, TINY, Network, Norm, Penalty, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)

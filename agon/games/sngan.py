@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from agon.config import OptimizerConfig, Preset
 from agon.losses.adversarial import hinge_discriminator, hinge_generator
-from agon.two_player import Init, Layers, Network, POINTS, TINY, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, TINY, Init, Layers, Network, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class SNGAN(TwoPlayerGame):
     condition_mode = "projection"
     presets = {
         "digits": Preset(max_size=16, fields={"images": 300_000, "width": 32, "discriminator_width": 32, "base_size": 2}),
-        "image": Preset(fields={"images": 32_000_000, "optimizer.schedule": "linear"}, note="CIFAR-10 as published (100k generator steps): agon train sngan --data cifar10"),
+        "image": Preset(fields={"images": 32_000_000, "optimizer.schedule": "linear"}, note="CIFAR-10 as published: agon train sngan --data cifar10"),
         "toy": Preset(kind="points", fields=POINTS | {"images": 2_560_000}),
         "tiny": Preset(auto=False, fields=TINY),
     }

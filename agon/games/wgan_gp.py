@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agon.config import OptimizerConfig, Preset
 from agon.losses.adversarial import wasserstein_critic, wasserstein_generator
-from agon.two_player import Norm, POINTS, Penalty, TINY, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, TINY, Norm, Penalty, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,5 +17,8 @@ def spectral_normalise(network: nn.Module) -> None:
     for module in list(network.modules()):
         if isinstance(module, WEIGHTED) and not getattr(module, "part_of_norm", False):
             if not module.weight.is_meta and not module.weight.any():
-                raise UserError("Weights that start at 0 cannot be divided by their largest singular value. Set init to orthogonal, xavier or normal, or spectral_norm to none.")
+                raise UserError(
+                    "Weights that start at 0 cannot be divided by their largest singular value. Set init to "
+                    "orthogonal, xavier or normal, or spectral_norm to none."
+                )  # fmt: skip
             spectral_norm(module, dim=1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0)

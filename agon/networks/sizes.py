@@ -21,6 +21,7 @@ def doublings(spec: DataSpec, smallest: int = 4) -> tuple[int, tuple[int, int]]:
         if times:
             return times, (height // 2**times, width // 2**times)
     raise UserError(
-        "A network that doubles its resolution cannot draw {height}x{width} pictures. Expected sides that can be halved: add --data.size {near} to resize, or --network mlp.",
+        "A network that doubles its resolution cannot draw {height}x{width} pictures. Expected sides that can be halved: "
+        "add --data.size {near} to resize, or --network mlp.",
         height=height, width=width, near=f"{max(4, height // 4 * 4)}x{max(4, width // 4 * 4)}",
     )  # fmt: skip

@@ -68,9 +68,10 @@ def work(task: dict) -> dict:
     with trainer.averaged() as game:
         conditional = bool(getattr(game, "condition_dim", 0))
         results = evaluate(lambda n, *, seed=0, **given: draw(game, n, seed=seed, **given), source, conditional=conditional)
+    kept = ("metric", "value", "standard_error", "num_real", "num_fake", "reference")
     return {
         **task, "preset": preset, "cpu_seconds": round(seconds, 1), "images": trainer.num_images, "of_images": config.images, "precision": trainer.precision,
-        "command": f"python benchmarks/quality/measure.py {task['name']}", "metrics": [{k: r[k] for k in ("metric", "value", "standard_error", "num_real", "num_fake", "reference") if k in r} for r in results],
+        "command": f"python benchmarks/quality/measure.py {task['name']}", "metrics": [{k: r[k] for k in kept if k in r} for r in results],
     }  # fmt: skip
 
 
@@ -105,7 +106,8 @@ def main() -> None:
             values = {m["metric"]: round(m["value"], 4) for m in done["metrics"]}
             print(json.dumps({k: done[k] for k in ("game", "data", "seed", "cpu_seconds", "images")} | values), flush=True)
         results.append(done)
-        path.write_text(json.dumps({"machine": machine(), "command": f"python benchmarks/quality/measure.py {options.name}", "results": results}, indent=1) + "\n")
+        whole = {"machine": machine(), "command": f"python benchmarks/quality/measure.py {options.name}", "results": results}
+        path.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 if __name__ == "__main__":

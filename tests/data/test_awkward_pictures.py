@@ -209,7 +209,7 @@ def bad() -> dict[str, tuple[bytes, str]]:
         "bomb.png": (bomb, "pixels"),
         "phone.HEIC": (b"....ftypheic", "HEIC".lower()),
         "heat.tif": (tiff(np.linspace(-40, 900, H * W, dtype=np.float32).reshape(H, W)), "float"),
-        "depth.tif": (tiff((GREY16.astype(np.int32) * 1000)), "integers"),
+        "depth.tif": (tiff(GREY16.astype(np.int32) * 1000), "integers"),
     }
 
 
