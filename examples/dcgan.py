@@ -75,15 +75,13 @@ def cross_entropy(logits, target):
 def train_step(generator, discriminator, g_optimizer, d_optimizer, real, latent):
     """One step of D, then one of G, on real (N, 1, size, size) and latent (N, latent_dim); returns both losses."""
     fake = generator(latent)
-    # real and fake in two passes: batch norm must not see them mixed, or their common mean would tell on them.
-    # Detached: D's turn must not reach into G
+    # two passes: batch norm must not see both mixed, or it tells on them. Detached: D's turn must not reach into G
     d_loss = cross_entropy(discriminator(real), 1.0) + cross_entropy(discriminator(fake.detach()), 0.0)
     d_optimizer.zero_grad()  # also of what G's last turn left here
     d_loss.backward()
     d_optimizer.step()
 
-    # the same samples, judged anew: D has moved, G has not, so the way back from fake into G still holds
-    g_loss = cross_entropy(discriminator(fake), 1.0)
+    g_loss = cross_entropy(discriminator(fake), 1.0)  # judged anew: D has moved, G has not, so fake's graph holds
     g_optimizer.zero_grad()
     g_loss.backward()  # leaves gradients in D too, for D is on the way from G to the loss: cleared before D's turn
     g_optimizer.step()

@@ -11,7 +11,7 @@ log D(G(z)) instead, which has the same fixed point and a slope from the start (
 
 It is the game of `agon train gan --data digits` in float32 and differs from the paper as that one does: leaky
 rectifiers instead of maxout and sigmoid layers, Adam instead of momentum. The players take turns as in algorithm 1 with
-k = 1: D steps, then G against the D just improved. Only z is drawn once for both turns: that saves making samples twice.
+k = 1: D steps, then G against the D just improved. But z is drawn once for both turns: samples are made once.
 """
 
 import argparse

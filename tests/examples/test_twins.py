@@ -33,7 +33,8 @@ SEED = 3
 # What a preset may choose: the twin's functions take it, the test sets it (learning rates), or it moves no weight.
 FOLLOWED = {
     "images", "batch_size", "latent_dim", "width", "discriminator_width", "base_size", "generator_hidden",
-    "discriminator_hidden", "num_critic", "penalty_weight", "ema_half_life_images", "ema_rampup", "ema_every", "discriminator_lr",
+    "discriminator_hidden", "num_critic", "penalty_weight", "ema_half_life_images", "ema_rampup", "ema_every",
+    "discriminator_lr",
     *(f"optimizer.{name}" for name in ("lr", "beta1", "beta2", "lr_final", "schedule", "decay_start", "warmup_images")),
     "seed", "precision", "channels_last", "log_every", "sample_every_images", "checkpoint_every_images",
 }  # fmt: skip
@@ -65,14 +66,14 @@ class Library:
         assert not unknown, f"examples/{name}.py does not know {unknown}: teach it, or it plays another game"
         self.config = build(cls.Config, preset.fields, PLAIN)
         torch.manual_seed(SEED)
-        self.game = cls(self.config, self.source.spec)
+        self.game, self.records = cls(self.config, self.source.spec), Records()
+        self.trainer = Trainer(self.game, self.source, device="cpu", observer=self.records)
 
     def train(self, steps):
-        records = Records()
-        self.trainer = Trainer(self.game, self.source, device="cpu", observer=records)
+        """Go on to so many steps; returns the loss terms of the last."""
         self.trainer.fit(until=steps * self.config.num_critic * self.config.batch_size)
         assert self.trainer.step == steps
-        return records.terms
+        return self.records.terms[-1]
 
     def draws(self, step, ordinal):
         """The random numbers of the step's update number ``ordinal``."""
@@ -144,49 +145,72 @@ def test_the_same_seed_draws_the_same_weights_bit_for_bit(name):
             assert torch.equal(a, b)
 
 
-def near(name, mine, theirs, start):
-    """Whether one tensor's steps led both sides to the same place.
+def near(name, mine, theirs, before):
+    """Whether one tensor went from ``before`` to the same place on both sides.
 
     wgan_gp's arithmetic is the same on both sides, so the weights must be, bit for bit: 100 critic steps of Adam
     without momentum blow up any rounding. The other two write cross-entropy as binary_cross_entropy_with_logits, the
-    library as softplus: the last bit of a gradient may differ, and Adam, whose first step is the gradient's sign,
-    carries that into the weights. Allowed are 1e-5 of the weights and 1e-3 of the way they went; measured are 1e-6 and
-    2e-5, while a target of 0.99 for real samples instead of 1 makes 5e-2 of the way.
+    library as softplus (and leaky ReLU as a product): the last bit of a gradient may differ, and Adam, whose first step
+    is the gradient's sign, carries that into the weights. Allowed are 1e-5 of the weights and 1e-3 of their way.
+    Measured are 2e-6 and 2e-4, while a target of 0.99 for real samples instead of 1 makes 4e-2 of the way.
     """
     if name == "wgan_gp" or not mine.is_floating_point():
         return torch.equal(mine, theirs)
-    off, way = (mine - theirs).norm(), (theirs - start).norm()
-    return bool(off <= 1e-5 * theirs.norm() and off <= 1e-3 * way and way > 0)
+    off, way = (mine - theirs).norm(), (theirs - before).norm()
+    return bool(off <= 1e-5 * theirs.norm() and off <= 1e-3 * way)
+
+
+def follow(library, mine, opts, average):
+    """Put the twin where the library stands: weights, batch statistics, the optimizers' memory and the average."""
+    theirs = (library.game.generator, library.game.discriminator)
+    for own, other, opt, player in zip(mine, theirs, opts, ("generator", "discriminator"), strict=True):
+        own.load_state_dict(dict(zip(own.state_dict(), other.state_dict().values(), strict=True)))
+        opt.load_state_dict(copy.deepcopy(library.trainer.optimizers[player].torch.state_dict()))
+    state = library.trainer.ema.modules["generator"].state_dict()
+    average.load_state_dict(dict(zip(average.state_dict(), state.values(), strict=True)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_twenty_steps_reach_the_same_weights(name):
+    """After each step. In dcgan the batch norms on both sides of so small a game make up to 2e-2 of a rounding within
+    twenty steps (measured between two runs of the twin that differ in how its loss is written): there each step starts where
+    the library stands, so that twenty steps are proven one by one.
+    """
     library, twin = Library(name), load(name)
     config = library.config
-    g, d = networks(name, twin, config, library.source.spec)
-    average, opts, shown = copy.deepcopy(g), optimizers(twin, config, g, d), []
-    start = {"g": copy.deepcopy(g.state_dict()), "d": copy.deepcopy(d.state_dict())}
-    per_step = config.num_critic * config.batch_size
+    mine = g, d = networks(name, twin, config, library.source.spec)
+    average, opts = copy.deepcopy(g), optimizers(twin, config, g, d)
+    sides = (("g", g), ("d", d), ("average", average))
+    before, per_step = {}, config.num_critic * config.batch_size
     for step in range(STEPS):
+        if step == 0 or name == "dcgan":
+            before = {side: copy.deepcopy(network.state_dict()) for side, network in sides}
         pace(config, step * per_step, opts)
-        shown.append([float(value.detach()) for value in play(name, twin, library, g, d, step, opts)])
-        if (step + 1) % config.ema_every == 0:
-            twin.update_average(average, g, (step + 1) * per_step, config.ema_every * per_step, config.ema_half_life_images, config.ema_rampup)
-    terms = library.train(STEPS)
+        shown = [float(value.detach()) for value in play(name, twin, library, g, d, step, opts)]
+        if updated := (step + 1) % config.ema_every == 0:  # the twins' own main does it in every step
+            seen, new = (step + 1) * per_step, config.ema_every * per_step
+            twin.update_average(average, g, seen, new, config.ema_half_life_images, config.ema_rampup)
+        terms = library.train(step + 1)
 
-    game, mean = library.game, library.trainer.ema.modules["generator"]
-    for key, mine, theirs in (("g", g, game.generator), ("d", d, game.discriminator)):
-        # buffers too: batch norm's running statistics and count of batches say that the forward passes were the same
-        for where, a, b in pairs(mine.state_dict().items(), theirs.state_dict().items()):
-            assert near(name, a, b, start[key][where]), f"{key}.{where}: {(a - b).abs().max()} apart"
-    for where, a, b in pairs(average.named_parameters(), mean.named_parameters()):
-        assert near(name, a, b, start["g"][where]), f"average {where}: {(a - b).abs().max()} apart"
+        game, mean = library.game, library.trainer.ema.modules["generator"]
+        for (side, own), other in zip(sides, (game.generator, game.discriminator, mean), strict=True):
+            # buffers too: running statistics and count of batches say that the forward passes were the same
+            states = [network.state_dict() for network in (own, other)]
+            if side == "average":  # its buffers are copies, and the twins leave them
+                states = [dict(network.named_parameters()) for network in (own, other)]
+            for where, a, b in pairs(*(state.items() for state in states)):
+                assert near(name, a, b, before[side][where]), f"{side}.{where}, step {step}: {(a - b).norm()} apart"
+                assert side == "average" and not updated or not torch.equal(b, before[side][where])
+        np.testing.assert_allclose(shown, logged(name, config, terms), rtol=1e-5, atol=1e-7)
+        if name == "dcgan":
+            follow(library, mine, opts, average)
+
+
+def logged(name, config, terms):
+    """The two numbers that the twin's step returns, from the library's terms, which are what is minimised."""
     if name == "wgan_gp":
-        shown = [(-distance, config.penalty_weight * penalty) for distance, penalty in shown]
-        logged = [(record["discriminator/wasserstein"], record["discriminator/penalty"]) for record in terms]
-    else:
-        logged = [(record["discriminator/adversarial"], record["generator/adversarial"]) for record in terms]
-    np.testing.assert_allclose(shown, logged, rtol=1e-5, atol=1e-7)
+        return -terms["discriminator/wasserstein"], terms["discriminator/penalty"] / config.penalty_weight
+    return terms["discriminator/adversarial"], terms["generator/adversarial"]
 
 
 @pytest.mark.parametrize("name", NAMES)
