@@ -20,9 +20,9 @@ from agon.config import OptimizerConfig, TrainConfig, require
 from agon.data.source import Batch, DataSpec
 from agon.errors import UserError
 from agon.game import Context, Game, Player, Stage, Terms, Update
+from agon.layers import spectral
 from agon.layers.init import initialise
 from agon.layers.mixture_latent import MixtureLatent
-from agon.layers.spectral import spectral_normalise
 from agon.losses import penalties
 from agon.losses.adversarial import pair_accuracy
 from agon.networks import build_backbone, build_generator
@@ -178,9 +178,9 @@ class TwoPlayerGame(Game):
         for network in (self.generator, self.discriminator):
             initialise(network, config.init)
         if config.spectral_norm != "none":
-            spectral_normalise(self.discriminator)
+            spectral.spectral_normalise(self.discriminator)
         if config.spectral_norm == "both":
-            spectral_normalise(self.generator)
+            spectral.spectral_normalise(self.generator)
 
     # --- the objective, stated by each game -------------------------------------------------------------------------------------------
 
@@ -205,11 +205,12 @@ class TwoPlayerGame(Game):
 
     def stages(self) -> list[Stage]:
         config = self.config
-        clip = self.clip_weights if config.weight_clip else None
-        updates = [Update("discriminator", self.discriminator_loss, times=config.num_critic, fresh=config.num_critic > 1, after=clip)]
+        bound = self.bound_discriminator if config.weight_clip or config.spectral_norm != "none" else None
+        updates = [Update("discriminator", self.discriminator_loss, times=config.num_critic, fresh=config.num_critic > 1, after=bound)]
         if config.penalty != "none" and config.penalty_every > 1:
-            updates.append(Update("discriminator", self.penalty_loss, every=config.penalty_every, after=clip))
-        updates.append(Update("generator", self.generator_loss))
+            updates.append(Update("discriminator", self.penalty_loss, every=config.penalty_every, after=bound))
+        bound = self.bound_generator if config.spectral_norm == "both" else None
+        updates.append(Update("generator", self.generator_loss, after=bound))
         return [Stage("train", tuple(updates))]
 
     def discriminator_loss(self, batch: Batch, ctx: Context) -> Terms:
@@ -255,9 +256,15 @@ class TwoPlayerGame(Game):
         return self.generator_terms(fake_out, real_out, batch)
 
     @torch.no_grad()
-    def clip_weights(self) -> None:
-        for parameter in self.discriminator.parameters():
-            parameter.clamp_(-self.config.weight_clip, self.config.weight_clip)
+    def bound_discriminator(self) -> None:
+        """After each of its steps: clip its weights, follow their largest singular values."""
+        if self.config.weight_clip:
+            for parameter in self.discriminator.parameters():
+                parameter.clamp_(-self.config.weight_clip, self.config.weight_clip)
+        spectral.iterate(self.discriminator)
+
+    def bound_generator(self) -> None:
+        spectral.iterate(self.generator)
 
     # --- pieces -----------------------------------------------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ def test_r3gan_judges_in_pairs():
     ("r3gan", LABELLED), ("dcgan", POINTS)])
 def test_one_pass_over_real_and_fake_together_equals_two(name, spec):
     of = batch(spec)
-    game = make(name, spec, **PLAIN).eval()  # spectral vectors rest
+    game = make(name, spec, **PLAIN).eval()
     fake, condition = fakes(game, of, context()).detach(), game.condition(of)
     apart = game.discriminator(of.real, condition), game.discriminator(fake, condition)
     for found, expected in zip(game._judge(of.real, fake, condition), apart, strict=True):
@@ -439,6 +439,14 @@ def test_spectral_normalisation_and_initialisation_are_wired(where, expected):
         assert all(hasattr(m, "parametrizations") == wanted for m in layers)
         original = layers[0].parametrizations.weight.original if wanted else layers[0].weight
         assert original.std().item() == pytest.approx(0.02, rel=0.1)
+    for update, wanted in zip(game.stages()[0].updates, reversed(expected), strict=True):  # each player's vectors follow its own steps
+        network = getattr(game, update.player)
+        before = [b.clone() for name, b in network.named_buffers() if "parametrizations" in name]
+        if update.after:
+            update.after()
+        after = [b for name, b in network.named_buffers() if "parametrizations" in name]
+        moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert sum(moved) >= 0.5 * len(after) and bool(after) == wanted  # those of a layer with one output are there at once
 
 
 def test_a_class_conditional_generator_starts_with_unit_gains():

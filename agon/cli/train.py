@@ -21,7 +21,10 @@ def main(argv: list[str]) -> int:
     options, rest = parser.parse_known_args(argv)
     words = _pairs(rest)
     data_options = {name.removeprefix("data."): _value(text) for name, text in words.items() if name.startswith("data.")}
-    overrides = _from_file(options.config) | {name: text for name, text in words.items() if not name.startswith("data.")}
+    given = _from_file(options.config)
+    if options.steps is not None:
+        given.pop("images", None)  # the command line goes before the file, and --steps says the same thing there
+    overrides = given | {name: text for name, text in words.items() if not name.startswith("data.")}
     if options.images is not None:
         overrides["images"] = parse_count(options.images)
     _check_fields(options.game, overrides)

@@ -112,9 +112,10 @@ def test_what_a_finished_run_prints_and_leaves(capsys, tmp_path):
 
 def test_fields_from_the_command_line_reach_the_game():
     words = ["--discriminator_hidden", "12,10", "--generator-hidden=[9]", "--optimizer.lr", "3e-3", "--optimizer.beta2_final", "none",
-        "--label_smoothing=0.1", "--images", "0.1k"]
-    assert cli.main(["train", "gan", *DATA, *words, "--ema_half_life_images", "2k", "--channels_last", "false", "--steps", "1", "--out", "run"]) == 0
+        "--label_smoothing=0.1", "--images", "0.016k"]
+    assert cli.main(["train", "gan", *DATA, *words, "--ema_half_life_images", "2k", "--channels_last", "false", "--out", "run"]) == 0
     found = fields_of(Path("run"))
+    assert found["images"] == 16
     assert found["discriminator_hidden"] == [12, 10] and found["generator_hidden"] == [9] and found["label_smoothing"] == 0.1
     assert found["optimizer"]["lr"] == 3e-3 and found["optimizer"]["beta2_final"] is None and found["ema_half_life_images"] == 2000
     assert found["channels_last"] is False and found["batch_size"] == 8  # the preset's
@@ -127,6 +128,12 @@ def test_a_yaml_file_of_fields_stands_between_preset_and_command_line():
     assert cli.main(["train", "gan", *DATA, "--config", "fields.yaml", "--optimizer.beta1", "0.2", "--steps", "2", "--out", "run"]) == 0
     found = fields_of(Path("run"))
     assert (found["batch_size"], found["optimizer"]["lr"], found["optimizer"]["beta1"], found["generator_hidden"], found["width"]) == (4, 1e-3, 0.2, [6, 5], 8)
+    assert found["images"] == 8  # --steps on the command line goes before images in the file
+
+
+def test_steps_and_images_together_are_refused(capsys):
+    assert cli.main(["train", "gan", *DATA, "--steps", "2", "--images", "16", "--out", "run"]) == 2
+    assert "not both" in capsys.readouterr().err and not Path("run").exists()
 
 
 def test_minutes_end_a_run_early_and_it_goes_on_later(tmp_path):

@@ -104,9 +104,9 @@ def test_trains_on_points(game):
 
 def test_every_parameter_of_every_player_moves(game):
     source = pictures()
-    trainer = Trainer(make(game, source), source)
+    trainer = Trainer(make(game, source, **{"optimizer.lr": 0.02}), source)  # a hinge gives the last bias no gradient before a margin is passed
     before = parameters(trainer)
-    for _ in range(4):
+    for _ in range(20):
         trainer.advance()
     owned = {id(p) for player in trainer.players.values() for p in player.parameters()}
     for name, parameter in trainer.game.named_parameters():
@@ -132,20 +132,23 @@ def test_sampling_is_a_function_of_the_seed_and_leaves_no_trace(game):
 
 
 def test_a_split_batch_gives_the_same_weights(game):
-    """One batch of 8 equals four micro-batches of 2; games with batch-coupled layers are exempt, by the names of those layers."""
+    """One batch of 8 equals four micro-batches of 2. Games with batch-coupled layers are exempt by the names of those layers, and are tested
+    with others. Adam divides by a gradient's size: with its usual eps it makes a full step of the rounding of a gradient that is next to 0.
+    """
     source = pictures()
-    whole = Trainer(make(game, source), source)
-    if whole.game.batch_coupled():
-        whole = Trainer(make(game, source, generator_norm="none", discriminator_norm="none", network="dcgan"), source)
+    fields = {"optimizer.eps": 1e-3}
+    if make(game, source).batch_coupled():
+        fields |= {"generator_norm": "none", "discriminator_norm": "none", "network": "dcgan"}
+    whole = Trainer(make(game, source, **fields), source)
     assert not whole.game.batch_coupled()
-    fields = {"generator_norm": "none", "discriminator_norm": "none", "network": whole.config.network}
+    start = parameters(whole)
     parts = Trainer(make(game, source, micro_batch_size=2, **fields), source)
     for _ in range(3):
         whole.advance()
         parts.advance()
     left, right = parameters(whole), parameters(parts)
     for name in left:
-        torch.testing.assert_close(left[name], right[name], rtol=2e-4, atol=2e-6, msg=lambda m, name=name: f"{name}: {m}")
+        assert (left[name] - right[name]).norm() <= 1e-3 * (left[name] - start[name]).norm() + 1e-7, name
 
 
 def test_resumes_bit_for_bit(game, tmp_path):

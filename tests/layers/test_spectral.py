@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from agon.errors import UserError
-from agon.layers.spectral import spectral_normalise
+from agon.layers.spectral import iterate, spectral_normalise
 
 
 def largest(matrix):
@@ -18,28 +18,38 @@ def as_matrix(layer):
 
 
 @pytest.mark.parametrize(
-    "layer, shape",
-    [(nn.Linear(12, 7), (2, 12)), (nn.Conv2d(4, 6, 3), (2, 4, 5, 5)), (nn.ConvTranspose2d(4, 6, 4, 2), (2, 4, 5, 5)),
-    (nn.Conv2d(8, 8, 3, groups=4), (2, 8, 5, 5))],
+    "layer", [nn.Linear(12, 7), nn.Conv2d(4, 6, 3), nn.ConvTranspose2d(4, 6, 4, 2), nn.Conv2d(8, 8, 3, groups=4)], ids=lambda layer: type(layer).__name__
 )
-def test_after_enough_passes_the_largest_singular_value_is_one(layer, shape):
+def test_after_enough_iterations_the_largest_singular_value_is_one(layer):
     torch.manual_seed(0)
     layer.weight.data *= 7
     plain = as_matrix(layer).detach().clone()
     spectral_normalise(layer)
-    layer.train()
     for _ in range(200):
-        layer(torch.randn(shape))
-    layer.eval()
+        iterate(layer)
     assert largest(as_matrix(layer)) == pytest.approx(1, rel=1e-4)
     torch.testing.assert_close(as_matrix(layer).detach() * largest(plain), plain, rtol=1e-3, atol=1e-5)
 
 
-def test_evaluation_neither_iterates_nor_changes_the_weight():
+def test_one_iteration_is_algorithm_1():
     layer = nn.Linear(12, 7)
     spectral_normalise(layer)
-    layer.eval()
+    _, right = (b.clone().double() for b in layer.buffers())
+    layer.parametrizations.weight.original.data.add_(0.1 * torch.randn(7, 12))
+    weight = layer.parametrizations.weight.original.detach().double()
+    iterate(layer)
+    left = weight @ right
+    right = weight.T @ (left / left.norm())
+    for mine, theirs in zip(layer.buffers(), (left, right), strict=True):
+        torch.testing.assert_close(mine, (theirs / theirs.norm()).float())
+    torch.testing.assert_close(layer.weight * right.norm().float(), weight.float())
+
+
+def test_a_pass_changes_nothing_whatever_the_mode():
+    layer = nn.Linear(12, 7)
+    spectral_normalise(layer)
     first, vectors = layer.weight.detach().clone(), [b.clone() for b in layer.buffers()]
+    layer.train()(torch.randn(2, 12))
     assert torch.equal(layer.weight, first)
     assert vectors and all(torch.equal(a, b) for a, b in zip(vectors, layer.buffers(), strict=True))
 
@@ -51,8 +61,7 @@ def test_every_weight_of_a_network_is_divided_and_norms_are_not():
     kept = net[5].weight.detach().clone()
     spectral_normalise(net)
     for _ in range(200):
-        net(torch.randn(2, 3, 8, 8))
-    net.eval()
+        iterate(net)
     for layer in (net[0], net[2][1], net[4]):
         assert largest(as_matrix(layer)) == pytest.approx(1, rel=1e-3)
     assert torch.equal(net[5].weight, kept) and not hasattr(net[1], "parametrizations")
@@ -63,8 +72,7 @@ def test_the_singular_value_takes_part_in_the_gradient():
     layer = nn.Linear(6, 4, bias=False)
     spectral_normalise(layer)
     for _ in range(200):
-        layer(torch.randn(1, 6))
-    layer.eval()
+        iterate(layer)
     layer(torch.randn(9, 6)).square().sum().backward()
     weight = layer.parametrizations.weight.original
     assert weight.grad.norm() > 0.1
