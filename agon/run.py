@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from agon.train import checkpoint
 from agon.train.devices import pick_device, resolve_precision
 from agon.train.distributed import Ranks, join
 from agon.train.health import Health
+from agon.train.lock import alone_in
 from agon.train.logger import Logger, Total
 from agon.train.randomness import mix
 from agon.train.trainer import Observer, Trainer, images_per_step
@@ -158,6 +160,7 @@ def train(
     if steps is not None and "images" in fields or minutes is not None and minutes <= 0:
         raise UserError("The length of the run is not clear. Expected steps or images, not both, and minutes above 0.")
     config = build(cls.Config, cls.presets[preset].fields, fields)
+    ranks.share(config.batch_size)
     torch.manual_seed(mix(config.seed))
     built = cls(config, source.spec)
     if steps is not None:
@@ -166,7 +169,8 @@ def train(
     stored = {"path": _path_of(data), "options": {k: v for k, v in (data_options or {}).items() if k != "cache_dir"}}
     description = _describe(name, preset, source, stored, built.config, device, ranks, command)
     _claim(folder, description, ranks)
-    run = _train(built, source, folder, device, ranks, minutes, console, tensorboard)
+    with alone_in(folder) if ranks.first else nullcontext():
+        run = _train(built, source, folder, device, ranks, minutes, console, tensorboard)
     run._source = source
     return run
 
@@ -257,6 +261,8 @@ class RunObserver(Observer):
         if found is None:
             return False
         self._load(trainer, found)
+        if self.logger:
+            self.logger.rewind(trainer.num_images)
         self.event("rolled back", trainer.num_images)
         return True
 

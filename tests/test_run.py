@@ -19,7 +19,9 @@ from agon.data.source import ArraySource, DataSpec
 from agon.errors import UserError
 from agon.run import CHUNK, Run, draw, load, spec_from, train
 from agon.train import checkpoint
+from agon.train.lock import alone_in
 from agon.train.randomness import mix
+from agon.train.trainer import NonFiniteError, Trainer
 
 OUTSIDE = Path(__file__).parent / "contract" / "outside_game.py"
 CLOCK = {"seconds", "cpu_seconds", "images_per_second", "memory_mb"}
@@ -82,7 +84,7 @@ def damage(path):
 
 
 def test_the_folder_explains_itself(finished):
-    assert {path.name for path in finished.iterdir()} == {"config.json", "log.jsonl", "events.jsonl", "samples", "checkpoints", "report.html"}
+    assert {path.name for path in finished.iterdir()} == {"config.json", "log.jsonl", "events.jsonl", "samples", "checkpoints", "report.html", ".lock"}
     assert [path.name for path in sorted((finished / "samples").iterdir())] == [f"{n:012d}.png" for n in (0, 120, 240)]
     assert [path.name for path in sorted((finished / "checkpoints").iterdir())] == [f"{n:012d}" for n in (160, 240)]
     assert {path.name for path in (finished / "checkpoints" / f"{240:012d}").iterdir()} == {
@@ -114,6 +116,30 @@ def test_steps_bound_images(tmp_path):
     for game, per_step in (("r3gan", 8), ("wgan_gp", 8 * 5)):
         run = train(game, source(), preset="tiny", out=tmp_path / game, steps=3)
         assert run.num_images == 3 * per_step == run.config["fields"]["images"]
+
+
+def test_one_folder_is_trained_by_one_process(copied):
+    with alone_in(copied), pytest.raises(UserError, match="by another process"):
+        go(copied, images=320)
+    assert go(copied, images=320).num_images == 320  # the lock went with its holder
+
+
+def test_a_step_back_leaves_the_log_as_if_it_had_never_been(finished, tmp_path, monkeypatch):
+    """The first time that step 24 (192 images) is tried, a number goes bad; the last checkpoint lies at 160."""
+    advance, failed = Trainer.advance, []
+
+    def fail_once(self):
+        if self.step == 24 and not failed:
+            failed.append(self.num_images)
+            raise NonFiniteError("for once")
+        return advance(self)
+
+    monkeypatch.setattr(Trainer, "advance", fail_once)
+    folder = go(tmp_path / "run", rollbacks=1).folder
+    assert failed == [192] and kinds(folder) == ["started", "nonfinite", "rolled back", "finished"]
+    before, after = log(finished), log(folder)
+    assert [record["step"] for record in after] == [record["step"] for record in before]
+    assert after[:5] == before[:5] and after[5:] != before[5:], "other random numbers after the step back"
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------------------------

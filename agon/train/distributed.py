@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from agon.errors import UserError
+
 BUCKET = 8 * 1024 * 1024
 """Elements in one all-reduce."""
 
@@ -26,6 +28,14 @@ class Ranks:
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    def share(self, batch_size: int) -> int:
+        """This rank's part of a batch. Raises UserError where it cannot be shared evenly."""
+        if batch_size % self.world:
+            raise UserError(
+                "A batch of {batch} cannot be shared by {world} processes. Expected a batch_size that {world} divides.", batch=batch_size, world=self.world
+            )
+        return batch_size // self.world
 
     def average(self, tensors: list[Tensor]) -> None:
         """Replace each tensor by its mean over the ranks, in place; all ranks must hold the same shapes in the same order."""

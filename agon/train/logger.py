@@ -113,6 +113,12 @@ class Logger:
         if self._display is not None:
             self._display.say(text)
 
+    def rewind(self, num_images: int) -> None:
+        """Drop the records after ``num_images`` from log.jsonl: the run went back there, and will make them again."""
+        self._log.close()
+        _mend(self.folder / "log.jsonl", num_images)
+        self._log = open(self.folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115 (closed in close)
+
     def close(self) -> None:
         """Close files and bar. May be called twice."""
         if self._display is not None:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from agon.data.sampler import read_run
 from agon.data.source import Batch, Source
-from agon.errors import UserError
 from agon.game import Context, Game, Stage, Terms, Update
 from agon.train import checkpoint
 from agon.train.devices import keep_freed_memory, peak_memory_mb, pick_device, resolve_precision, seed_everything
@@ -41,11 +40,7 @@ class Trainer:
         self.config, self.ranks, self.observer = game.config, ranks, observer or Observer()
         self.device = pick_device(device)
         self.precision = resolve_precision(self.config.precision, self.device)
-        if self.config.batch_size % ranks.world:
-            raise UserError(
-                "A batch of {batch} cannot be shared by {world} processes. Expected a batch_size that {world} divides.",
-                batch=self.config.batch_size, world=ranks.world,
-            )  # fmt: skip
+        self.share = ranks.share(self.config.batch_size)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.layout = torch.channels_last if self.config.channels_last and game.spec.kind == "image" else torch.contiguous_format
@@ -127,8 +122,7 @@ class Trainer:
         return record
 
     def _draw(self) -> Batch:
-        share = self.config.batch_size // self.ranks.world
-        batch = read_run(self.source, self._drawn + self.ranks.rank * share, share, self.config.seed)
+        batch = read_run(self.source, self._drawn + self.ranks.rank * self.share, self.share, self.config.seed)
         self._drawn += self.config.batch_size
         batch = batch.to(self.device)
         if self.layout is torch.channels_last:
@@ -275,7 +269,7 @@ class Trainer:
                 scaler.load_state_dict(state["scalers"][name])
         self.step, self.num_images = state["step"], state["num_images"]
         self.rollbacks = max(self.rollbacks, state["rollbacks"])
-        self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
+        self.seconds, self.cpu_seconds, self._cpu_mark = state["seconds"], state["cpu_seconds"], time.process_time()
         self._bad = torch.zeros_like(self._bad)
         return state["extra"]
 
