@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from agon.cli import Parser
 from agon.errors import UserError
 
 
 def main(argv: list[str]) -> int:
-    """``agon data check FOLDER``. Returns 0 where training could start, 1 where it would stop. Raises UserError for wrong usage."""
+    """``agon data check FOLDER``. Returns 0 where training could start, 1 where it would stop.
+
+    Raises UserError for wrong usage, for a folder that is not there and for one without any picture.
+    """
     arguments = parser().parse_args(argv)
     from agon.data.check import as_text, check
 
-    report = check(Path(arguments.folder).expanduser(), size=arguments.size, channels=arguments.channels)
+    report = check(arguments.folder, size=arguments.size, channels=arguments.channels)
     print(json.dumps(report, indent=2, ensure_ascii=False) if arguments.json else as_text(report))
     return 0 if report["usable"] else 1
 
@@ -25,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     check = top.add_subparsers(dest="action", required=True, metavar="check").add_parser(
         "check", help="say what is in a folder or .zip of pictures", description=__doc__)
     check.add_argument("folder", metavar="FOLDER", help="a folder of pictures (sub-folder = class), or a .zip of one")
-    check.add_argument("--size", type=size, metavar="N or HxW", help="as `agon train --size`: the height and width to train at")
-    check.add_argument("--channels", type=int, choices=(1, 3, 4), help="1 grey, 3 colour, 4 colour and alpha")
+    check.add_argument("--size", type=size, metavar="N or HxW", help="as `agon train --data.size`: the height and width to train at")
+    check.add_argument("--channels", type=int, choices=(1, 3, 4), help="as `agon train --data.channels`: 1 grey, 3 colour, 4 colour and alpha")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     return top
 

@@ -57,12 +57,11 @@ def find(data: str | Path) -> tuple[str, Any]:
     """The module that opens ``data`` and what to hand it. A name wins over a folder of the same name; ``./digits`` is the folder."""
     if isinstance(data, str) and data in DATASETS:
         return DATASETS[data][0], data
-    path = Path(data).expanduser()
-    if path.is_dir() or path.suffix.lower() == ".zip" and path.is_file():
+    from agon.data.files import folder_or_zip
+
+    path = folder_or_zip(data)
+    if path is not None:
         return "folder", path
-    if path.exists():
-        raise UserError("{path} is a single file. Expected a folder of pictures or a .zip of one: put the pictures into a folder and "
-                        "name that folder.", path=path)
     looks_like_path = isinstance(data, Path) or any(mark in data for mark in (os.sep, "/", "~", ".zip"))
     near = difflib.get_close_matches(str(data), DATASETS, n=1, cutoff=0.5)
     if near and not looks_like_path:
@@ -74,9 +73,9 @@ def find(data: str | Path) -> tuple[str, Any]:
 
 def parse_size(size: tuple[int, int] | list[int] | int | None) -> tuple[int, int] | None:
     """(height, width), checked."""
-    pair = (size, size) if isinstance(size, int) else size
-    if pair is None:
+    if size is None:
         return None
+    pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 16384 for side in pair):
         raise UserError("The size {size} cannot be used. Expected one number, or height and width, each from 1 to 16384 pixels, for "
                         "example 64.", size=size)
@@ -100,15 +99,30 @@ def refuse_changes(source: Source, request: dict, options: dict) -> Source:
 
 
 def check_options(name: object, opener: Any, options: dict) -> None:
-    """An option that the data set does not have is an error with the nearest match, not a TypeError."""
-    import inspect
+    """An option that the data set does not have is an error with the nearest match, not a TypeError; so is a value of a wrong type."""
+    import typing
 
-    known = [key for key in inspect.signature(opener).parameters if key not in ("name", "size", "channels", "cache_dir")]
-    for key in options:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            shown = name if isinstance(name, (str, Path)) else type(name).__name__
+    kinds = {key: kind for key, kind in typing.get_type_hints(opener).items() if key not in ("name", "return")}
+    shown = name if isinstance(name, (str, Path)) else type(name).__name__
+    for key, value in options.items():
+        if key not in kinds:
+            near = difflib.get_close_matches(key, kinds, n=1)
             if near:
                 raise UserError("The data set '{name}' has no option '{key}'. Did you mean '{near}'?", name=shown, key=key, near=near[0])
-            raise UserError("The data set '{name}' has no option '{key}'. It knows: {known}.", name=shown, key=key,
-                            known=", ".join(known) or "none")
+            raise UserError("The data set '{name}' has no option '{key}'. It knows: {known}.", name=shown, key=key, known=", ".join(kinds))
+        if not fits(value, kinds[key]):
+            raise UserError("The option '{key}' of '{name}' cannot be {value}. Expected {kind}.", key=key, name=shown, value=repr(value),
+                            kind=getattr(kinds[key], "__name__", None) or str(kinds[key]).replace("pathlib.", ""))
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Is ``value`` of an annotated type: bool, int, float, str, Path, None, tuple (lists too), or a union of these?"""
+    import typing
+
+    parts = typing.get_args(kind) if typing.get_origin(kind) is not tuple else ()
+    if parts:
+        return any(fits(value, part) for part in parts)
+    if isinstance(value, bool):
+        return kind is bool
+    wanted = {float: (int, float), type(None): type(None)}.get(kind, (tuple, list) if typing.get_origin(kind) is tuple else kind)
+    return isinstance(value, wanted)

@@ -12,10 +12,12 @@ spread over the file. A cache that cannot be written (full disk, no permission) 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ BLOCK = 4 << 20
 WHOLE_BYTES = 256 << 20  # up to here everything is verified and read into memory; above, memory-mapped and spot-checked
 SPOT_BLOCKS = 64
 HEADER_BYTES = 128
+ABANDONED_SECONDS = 86_400  # a temporary file that nobody has written to for a day belongs to a process that was killed
 
 
 def cache_folder(cache_dir: Path | None = None) -> Path:
@@ -65,14 +68,20 @@ def read_record(path: Path) -> dict | None:
         return None
 
 
+def sweep(folder: Path, prefix: str) -> None:
+    """Remove temporary files that a killed process left behind; those of a living one are younger."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"{prefix}*"):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+
+
 def load_pixels(folder: Path, key: str) -> tuple[np.ndarray | None, dict, str]:
     """(pixels, meta, why). ``why`` says what was wrong with a damaged entry and is "" where there was none or all is well."""
     record_path, pixel_path = folder / "pixels" / f"{key}.json", folder / "pixels" / f"{key}.npy"
-    if not record_path.exists():
-        return None, {}, ""
     record = read_record(record_path)
-    if record is None:
-        return None, {}, "its record is damaged"
+    if record is None:  # another process may just be replacing it: asked after reading, "not there" is the likelier answer
+        return None, {}, "its record is damaged" if record_path.exists() else ""
     try:
         # "c" (copy on write) because torch refuses to share a read-only array; nothing ever writes to it.
         mapped = np.load(pixel_path, mmap_mode="c", allow_pickle=False)
@@ -113,6 +122,7 @@ class PixelWriter:
         self._file = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            sweep(self.folder, ".writing-")
             handle, self._temporary = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
             # Unbuffered: what was appended before a failure is then in the file, and can be read back from it.
             self._file = os.fdopen(handle, "w+b", buffering=0)

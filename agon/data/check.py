@@ -9,24 +9,31 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from agon.data.files import Item, classes_of, listing_of
+from agon.data.files import Item, classes_of, folder_or_zip, listing_of, refuse_empty, refuse_splits
 from agon.data.pictures import BadPicture, decode
-from agon.data.scan import Scan, allowed_bad, plan_channels, plan_size, scan, working_in_threads
+from agon.data.scan import Scan, allowed_bad, plan_channels, plan_size, resizing, scan, working_in_threads
 from agon.errors import UserError
 from agon.locale import translate
 
 
-def check(path: Path, *, size: tuple[int, int] | None = None, channels: int | None = None, max_bad: float = 0.1) -> dict[str, Any]:
-    """A JSON-able report; keys as in the code below. Raises UserError where there is no such folder or ZIP."""
-    if not (path.is_dir() or path.is_file() and path.suffix.lower() == ".zip"):
+def check(path: str | Path, *, size: tuple[int, int] | None = None, channels: int | None = None, max_bad: float = 0.1) -> dict[str, Any]:
+    """A JSON-able report; keys as in the code below. ``stop``: why training would stop, "" where it would not (then ``usable``).
+
+    Raises UserError where there is no such folder or ZIP, and where it holds no picture at all.
+    """
+    found = folder_or_zip(path)
+    if found is None:
         raise UserError("There is no folder or .zip {path}. Expected a folder of pictures, or a ZIP of one.", path=path)
-    with listing_of(path) as listing:
+    with listing_of(found) as listing:
+        refuse_empty(listing)
         scanned = scan(listing)
+        # From all headers, as opening a data set does, which has decoded nothing yet when it decides.
+        target, depth = (plan_size(scanned, size), channels or plan_channels(scanned)) if scanned.headers else (None, None)
         scanned = without_undecodable(listing.items, scanned)
     names = list(scanned.headers)
     classes, labels, remark = classes_of(names) if names else ((), None, "")
     report: dict[str, Any] = {
-        "path": str(path), "pictures": len(names), "bad": [{"file": file, "why": why} for file, why in sorted(scanned.bad)],
+        "path": str(found), "pictures": len(names), "bad": [{"file": file, "why": why} for file, why in sorted(scanned.bad)],
         "classes": {name: labels.count(index) for index, name in enumerate(classes)} if labels is not None else {},
         "sizes": _counted(f"{header.width}x{header.height}" for header in scanned.headers.values()),
         "modes": _counted(header.mode for header in scanned.headers.values()),
@@ -35,12 +42,26 @@ def check(path: Path, *, size: tuple[int, int] | None = None, channels: int | No
         "allowed_bad": allowed_bad(len(names), len(scanned.bad), max_bad), "will": None,
     }
     if names:
-        target, events = plan_size(scanned, size)
-        report["will"] = {"height": target[0], "width": target[1], "channels": channels or plan_channels(scanned),
+        events = resizing(list(scanned.headers.values()), target, size)
+        report["will"] = {"height": target[0], "width": target[1], "channels": depth,
                           "resized": events[0]["pictures"] if events else 0, "enlarged": events[0]["enlarged"] if events else 0,
                           "how": events[0]["how"] if events else "pixels are kept as they are"}
-    report["usable"] = bool(names) and len(report["bad"]) <= report["allowed_bad"]
+    report["stop"] = why_stop(found, [item.name for item in listing.items], report)
+    report["usable"] = not report["stop"]
     return report
+
+
+def why_stop(path: Path, names: list[str], report: dict[str, Any]) -> str:
+    """The reason for which training would refuse this folder, "" if it would not."""
+    if not report["pictures"]:
+        return _line("no picture can be read")
+    if len(report["bad"]) > report["allowed_bad"]:
+        return _line("{bad} bad files, {allowed} are put up with", bad=len(report["bad"]), allowed=report["allowed_bad"])
+    try:
+        refuse_splits(path, names)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def without_undecodable(items: list[Item], scanned: Scan) -> Scan:
@@ -80,9 +101,8 @@ def as_text(report: dict[str, Any]) -> str:
     if will:
         lines.append("  " + _line("training would use {width}x{height} pixels, {channels} channels; {resized} pictures would be resized "
                                   "({enlarged} of them enlarged): {how}", **will))
-    if not report["usable"]:
-        lines.append("  " + (_line("training would stop: {bad} bad files, {allowed} are put up with", bad=len(report["bad"]),
-                                   allowed=report["allowed_bad"]) if report["pictures"] else _line("training would stop: no picture")))
+    if report["stop"]:
+        lines.append("  " + _line("training would stop: {why}", why=report["stop"]))
     return "\n".join(lines)
 
 

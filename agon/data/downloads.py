@@ -1,9 +1,9 @@
 """MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: downloaded where there is a network, or read from a local path. Nothing is unpickled.
 
 Files, their SHA-256 and where these hashes come from: every one was found, identical, in at least three independent public
-repositories (for MNIST and Fashion-MNIST among them TensorFlow's and Zalando's own; the CIFAR archives also agree with the MD5 that
-Toronto publishes). Of CIFAR it is the *binary* version, because the "python" one is a pickle. A file that has been unpacked locally
-(train-images-idx3-ubyte, data_batch_1.bin) is checked for its form alone, since no hash is published for it.
+repositories; TensorFlow Datasets (url_checksums/) records the same for MNIST, Fashion-MNIST and CIFAR-10. Of CIFAR it is the *binary*
+version, because the "python" one is a pickle. A file that has been unpacked locally (train-images-idx3-ubyte, data_batch_1.bin) is
+checked for its form alone, since its publisher gives no hash for it.
 
 Papers: LeCun et al. 1998 (MNIST); Xiao et al. 2017, https://arxiv.org/abs/1708.07747; Krizhevsky 2009 (CIFAR).
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import http.client
 import os
 import sys
 import tarfile
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agon.data.cache import cache_folder
+from agon.data.cache import cache_folder, sweep
 from agon.data.source import ArraySource, DataSpec
 from agon.errors import UserError
 
@@ -82,26 +83,41 @@ def open_source(name: str, *, size: tuple[int, int] | None = None, channels: int
         raise UserError("The data set '{name}' has no split '{split}'. Expected train or test.", name=name, split=split)
     if label not in ("fine", "coarse") or label == "coarse" and name != "cifar100":
         raise UserError("'{name}' cannot be labelled by '{label}'. Expected fine (or coarse, for cifar100 alone).", name=name, label=label)
-    is_cifar = name.startswith("cifar")
-    native = (32, 32) if is_cifar else (28, 28)
-    if size not in (None, native) or is_cifar and channels not in (None, 3):
-        raise UserError("'{name}' is {native} and is not resized or recoloured. Leave size and channels out; for another size unpack it "
-                        "into a folder of pictures.", name=name, native="32x32 colour" if is_cifar else "28x28")
     folder = Files(name, path, cache_dir)
-    pixels, labels, classes = read_cifar(folder, split, label) if is_cifar else read_mnist(folder, split)
+    pixels, labels, classes = read_cifar(folder, split, label) if name.startswith("cifar") else read_mnist(folder, split)
     classes = classes if labelled else ()
-    pixels = pixels if is_cifar else repeat_grey_bytes(pixels, channels)
+    pixels, events = in_size(pixels, size)
+    pixels = in_channels(pixels, channels)
     spec = DataSpec("image", pixels.shape[1:], len(classes), classes)
-    return ArraySource(name, spec, pixels, labels, mirror=mirror)
+    return ArraySource(name, spec, pixels, labels, events=events, mirror=mirror)
 
 
-def repeat_grey_bytes(pixels: np.ndarray, channels: int | None) -> np.ndarray:
-    """(N, 1, H, W) uint8 -> 1, 3 or 4 channels (alpha is opaque)."""
-    if channels in (None, 1):
+def in_size(pixels: np.ndarray, size: tuple[int, int] | None) -> tuple[np.ndarray, list[dict]]:
+    """(N, C, H, W) uint8 at another (height, width), by the rule for folders (``pictures.fit``), and the event that says so."""
+    if size in (None, pixels.shape[2:]):
+        return pixels, []
+    from PIL import Image
+
+    from agon.data.pictures import fit
+
+    made = np.empty((*pixels.shape[:2], *size), np.uint8)
+    for index, picture in enumerate(pixels.transpose(0, 2, 3, 1)):
+        image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else np.ascontiguousarray(picture))
+        made[index] = np.asarray(fit(image, size)).reshape(*size, -1).transpose(2, 0, 1)
+    enlarged = len(made) if size[0] > pixels.shape[2] or size[1] > pixels.shape[3] else 0
+    return made, [{"event": "resized", "pictures": len(made), "enlarged": enlarged, "size": list(size), "chosen": "asked for",
+                   "how": "scaled to cover, aspect kept, middle cut out (Lanczos)"}]
+
+
+def in_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:
+    """(N, 1 or 3, H, W) uint8 -> 1 (luma of ITU-R 601-2), 3 or 4 channels (alpha is opaque)."""
+    have = pixels.shape[1]
+    if channels in (None, have):
         return pixels
-    repeated = np.repeat(pixels, channels, axis=1)
-    repeated[:, 3:] = 255
-    return repeated
+    if channels == 1:
+        return np.stack([np.rint(picture.T @ (0.299, 0.587, 0.114)).T.astype(np.uint8)[None] for picture in pixels])
+    colour = np.repeat(pixels, 3, axis=1) if have == 1 else pixels
+    return colour if channels == 3 else np.concatenate([colour, np.full_like(colour[:, :1], 255)], axis=1)
 
 
 class Files:
@@ -115,6 +131,9 @@ class Files:
         if self.given is not None and not self.given.exists():
             raise UserError("There is no {path}. Expected a folder with {files}: download them from {url}, or leave path out.",
                             path=self.given, files=", ".join(self.remote.files), url=self.remote.urls[0])
+        if self.given is not None and self.given.is_file() and len(self.remote.files) > 1:
+            raise UserError("{path} is a single file. Expected the folder that holds {files}.", path=self.given,
+                            files=", ".join(self.remote.files))
 
     def unpacked(self, member: str) -> Path | None:
         """A file of the set that lies unpacked, with or without the archive's own folder (or torchvision's "raw") round it."""
@@ -129,24 +148,34 @@ class Files:
         found = self.given if self.given is not None and self.given.is_file() else None
         for folder in self._folders():
             found = found or next((path for path in (folder / name, folder / "raw" / name) if path.is_file()), None)
+        if self.given is not None and self._pickled(found):
+            raise UserError("{path} is the version of CIFAR that is a pickle, which could run any program: it is never opened. Expected the "
+                            "binary version, {file}: download it from {url}.", path=self.given, file=name, url=self.remote.urls[0] + name)
         if found is None and self.given is not None:
             raise UserError("{path} holds no {file}. Expected it there, packed or unpacked: download it from {url}, or leave path out.",
                             path=self.given, file=name, url=self.remote.urls[0] + name)
         found = found or download(self.remote, name, self.kept)
-        check_sha256(found, self.remote.files[name])
+        check_sha256(found, self.remote.files[name], self.remote.urls[0] + name)
         return found
+
+    def _pickled(self, found: Path | None) -> bool:
+        """Was the "python" version of CIFAR given, and not the binary one?"""
+        if found is not None:
+            return "-python" in found.name
+        return any((self.given / name).exists() for part in ("10", "100")
+                   for name in (f"cifar-{part}-python.tar.gz", f"cifar-{part}-batches-py", f"cifar-{part}-python"))
 
     def _folders(self) -> list[Path]:
         return [path for path in ((self.given,) if self.given is not None else (self.kept,)) if path.is_dir()]
 
 
-def check_sha256(path: Path, expected: str) -> None:
+def check_sha256(path: Path, expected: str, url: str) -> None:
     """Raise UserError where a file is not the published one."""
     with open(path, "rb") as file:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != expected:
-        raise UserError("{path} is not the published file: SHA-256 {expected} is expected, it has {got}. Delete it and run again to "
-                        "download it anew.", path=path, expected=expected, got=got)
+        raise UserError("{path} is not the published file: SHA-256 {expected} is expected, it has {got}. Get it anew from {url}; if "
+                        "it lies in the cache, delete it and run again.", path=path, expected=expected, got=got, url=url)
 
 
 def download(remote: Remote, name: str, folder: Path) -> Path:
@@ -156,15 +185,16 @@ def download(remote: Remote, name: str, folder: Path) -> Path:
         try:
             fetch(base + name, target, remote.files[name])
             return target
-        except (urllib.error.URLError, OSError, EOFError) as error:
+        except (OSError, EOFError, http.client.HTTPException) as error:  # URLError is an OSError
             problems.append(f"{base}: {getattr(error, 'reason', None) or error}")
     raise UserError("{file} could not be downloaded ({why}). Check the network, or fetch it elsewhere from {url} and put it into {folder} "
                     "(or say path=FOLDER).", file=name, why="; ".join(problems), url=remote.urls[0] + name, folder=folder)
 
 
 def fetch(url: str, target: Path, expected: str) -> None:
-    """One download: into a temporary file beside the target, hashed on the way, renamed at the end. Raises OSError or UserError."""
+    """One download: into a temporary file beside the target, hashed on the way, renamed at the end. Raises OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent, ".downloading-")
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".downloading-")
     try:
         digest = hashlib.sha256()
@@ -173,8 +203,7 @@ def fetch(url: str, target: Path, expected: str) -> None:
                 digest.update(block)
                 file.write(block)
         if digest.hexdigest() != expected:
-            raise UserError("{url} sent another file than the published one: SHA-256 {expected} is expected, {got} came. Nothing was kept: "
-                            "try again, or another network.", url=url, expected=expected, got=digest.hexdigest())
+            raise OSError(f"sent another file than the published one: SHA-256 {expected} is expected, {digest.hexdigest()} came")
         os.replace(temporary, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -187,12 +216,15 @@ def blocks_of(url: str, title: str) -> Iterator[bytes]:
 
     request = urllib.request.Request(url, headers={"User-Agent": "agon-gan"})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        length = int(answer.headers.get("Content-Length") or 0)
+        length, received = int(answer.headers.get("Content-Length") or 0), 0
         bar = tqdm(total=length or None, desc=title, unit="B", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty())
         with bar:
             while block := answer.read(1 << 20):
                 bar.update(len(block))
+                received += len(block)
                 yield block
+        if received < length:  # http.client says nothing of it when it reads in blocks
+            raise OSError(f"the connection ended after {received:,} of {length:,} bytes")
 
 
 def read_mnist(files: Files, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -39,10 +39,45 @@ class Listing:
     refused: list[tuple[str, str]] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     newest_ns: int = 0
+    listed_ns: int = field(default_factory=lambda: time.time_ns())
 
     def settled(self) -> bool:
-        """Was everything last written more than 2 s ago (the coarsest clock of a file system)? If not, a stamp proves nothing yet."""
-        return time.time_ns() - self.newest_ns > 2_000_000_000
+        """Was everything last written more than 2 s (the coarsest clock of a file system) before it was listed?
+
+        If not, a file may have been written to since without a change of its stamp, which then proves nothing.
+        """
+        return self.listed_ns - self.newest_ns > 2_000_000_000
+
+
+def folder_or_zip(data: str | Path) -> Path | None:
+    """The folder or .zip that ``data`` names; None where there is nothing. Raises UserError for any other file and for what is locked."""
+    path = Path(os.path.expanduser(data))  # Path.expanduser raises for a user that does not exist
+    if not str(data).strip():
+        raise UserError("No folder was named. Expected a folder of pictures, a .zip of one, or a name from 'agon list datasets'.")
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise locked(path, error) from error
+    if stat.S_ISDIR(mode) or stat.S_ISREG(mode) and path.suffix.lower() == ".zip":
+        return path
+    raise UserError("{path} is a single file. Expected a folder of pictures or a .zip of one: put the pictures into a folder and "
+                    "name that folder.", path=path)
+
+
+def locked(path: Path, error: Exception) -> UserError:
+    return UserError("{path} cannot be looked at ({why}). Expected a folder of pictures or a .zip of one: check the path and its permissions.",
+                     path=path, why=getattr(error, "strerror", None) or error)
+
+
+def refuse_empty(listing: Listing) -> None:
+    """Raise UserError where there is no picture, not even a bad one."""
+    if not listing.items and not listing.refused:
+        others = ", ".join(f"{count} {extension}" for extension, count in listing.ignored.most_common(8))
+        raise UserError("No picture could be found in {folder} (other files: {others}). Expected JPEG, PNG, WebP, TIFF, GIF or BMP files, "
+                        "in it or in sub-folders; a .zip inside a folder is not opened: name it itself.", folder=listing.root,
+                        others=others or 0)
 
 
 @contextmanager
@@ -71,6 +106,8 @@ def list_folder(root: Path) -> Listing:
     listing, visited = Listing(root), set()
 
     def failed(error: OSError) -> None:
+        if Path(error.filename) == root:
+            raise locked(root, error) from error
         listing.refused.append((shown(os.path.relpath(error.filename, root)), f"is a folder that cannot be read ({error.strerror})"))
 
     for folder, folders, names in os.walk(root, followlinks=True, onerror=failed):
@@ -108,11 +145,10 @@ def list_zip(path: Path, archive: zipfile.ZipFile) -> Listing:
                         ratio=total // packed)
     stamp = _stamp(path)
     listing.newest_ns = max(stamp[1:])
-    for member in members:
-        name = member.filename
-        parts = name.replace("\\", "/").split("/")
-        if not member.is_dir() and not any(hidden(part) for part in parts if part not in ("..", ".", "")):
-            _add(listing, shown("/".join(parts)), lambda member=member: _zip_stamp(member, stamp), lambda member=member: archive.read(member))
+    # A name that comes twice means its last member, as when unpacking: an updated archive keeps the old one in front.
+    for name, member in {shown(member.filename.replace("\\", "/")): member for member in members}.items():
+        if not member.is_dir() and not any(hidden(part) for part in name.split("/") if part not in ("..", ".", "")):
+            _add(listing, name, lambda member=member: _zip_stamp(member, stamp), lambda member=member: archive.read(member))
     return listing
 
 
@@ -154,8 +190,8 @@ def hidden(name: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """A file name that can be printed and written as UTF-8, whatever bytes it has on disk."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A file name that can be printed and written as UTF-8, whatever bytes it has on disk; two different names stay different."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def classes_of(names: Sequence[str]) -> tuple[tuple[str, ...], list[int] | None, str]:
@@ -178,8 +214,9 @@ def classes_of(names: Sequence[str]) -> tuple[tuple[str, ...], list[int] | None,
     return found, [number[part[0]] for part in parts], ""
 
 
-def refuse_splits(path: Path, classes: Sequence[str]) -> None:
+def refuse_splits(path: Path, names: Sequence[str]) -> None:
     """Folders called train and test are no classes: training on them together is the mistake that spoils every later number."""
+    classes = classes_of(names)[0]
     if len(classes) > 1 and all(name.lower() in SPLITS for name in classes):
         raise UserError("The sub-folders of {path} ({names}) look like splits and not like classes. Name one of them, for example "
                         "{example}; rename them if they are classes.", path=path, names=", ".join(classes), example=path / classes[-1])

@@ -13,6 +13,7 @@ The rules (docs say the same):
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from agon.data.cache import PixelWriter, cache_folder, digest_of, load_pixels, read_record, write_record
-from agon.data.files import Item, Listing, classes_of, listing_of, refuse_splits
-from agon.data.pictures import RULES, BadPicture, decode
-from agon.data.scan import Scan, plan_channels, plan_size, scan, too_many_bad, working_in_threads
+from agon.data.files import Item, Listing, classes_of, listing_of, refuse_empty, refuse_splits
+from agon.data.pictures import RULES, BadPicture, decode, readable_formats
+from agon.data.scan import Scan, plan_channels, plan_size, resizing, scan, too_many_bad, working_in_threads
 from agon.data.source import ArraySource, DataSpec
 from agon.errors import UserError
 
@@ -38,15 +39,13 @@ def open_source(name: Path, *, size: tuple[int, int] | None = None, channels: in
         raise UserError("max_bad is {max_bad}. Expected the fraction of bad pictures to put up with, from 0 to 1.", max_bad=max_bad)
     cache = cache_folder(cache_dir)
     with listing_of(name) as listing:
-        if not listing.items and not listing.refused:
-            raise UserError("No picture could be found in {folder}. Expected JPEG, PNG, WebP, TIFF, GIF or BMP files, in it or in "
-                            "sub-folders. Run 'agon data check {folder}' to see what is there.", folder=name)
+        refuse_empty(listing)
+        if labelled:
+            refuse_splits(name, [item.name for item in listing.items])
         pixels, meta, events = load_or_decode(listing, cache, size, channels)
     events = [*[{"event": "skipped", "file": file, "why": why} for file, why in meta["bad"]], *meta["events"], *events]
     too_many_bad(name, [tuple(pair) for pair in meta["bad"]], len(pixels), max_bad)
     classes, labels, remark = classes_of(meta["files"]) if labelled else ((), None, "")
-    if labels is not None:
-        refuse_splits(name, classes)
     if remark:
         events.append({"event": "unlabelled", "why": remark})
     spec = DataSpec("image", pixels.shape[1:], len(classes), classes)
@@ -60,20 +59,24 @@ def open_source(name: Path, *, size: tuple[int, int] | None = None, channels: in
 def load_or_decode(listing: Listing, cache: Path, size: tuple[int, int] | None,
                    channels: int | None) -> tuple[np.ndarray, dict, list[dict]]:
     """(pixels, meta, events of this opening). ``meta`` is what the cache keeps beside the pixels: files, bad, events, pixels_sha256."""
-    stamp = digest_of([str(listing.root.resolve()), [[item.name, *item.stamp] for item in listing.items], listing.refused])
+    # What is a bad file depends on the decoding rules and on what this Pillow can read: both belong to the stamp.
+    stamp = digest_of([RULES, readable_formats(), str(listing.root.resolve()), [[item.name, *item.stamp] for item in listing.items],
+                       listing.refused])
     stamp_path = cache / "stamps" / f"{stamp}.json"
     known, scanned = read_record(stamp_path), None
     if known is None:
         scanned = scan(listing)
-        known = {"content": digest_of([scanned.hashes, sorted(scanned.bad)])}
-        if listing.settled():
+        known = {"content": content_of(scanned)}
+        if listing.settled() and scanned.certain:
             _try_to_write(stamp_path, known)
     key = digest_of([RULES, known["content"], size, channels])
     pixels, meta, why = load_pixels(cache, key)
     if pixels is not None:
         return pixels, meta, []
     events = [{"event": "cache", "why": f"the cached pixels were damaged ({why}) and are made again"}] if why else []
-    pixels, meta, failure = decode_all(listing, scanned or scan(listing), cache, key, size, channels)
+    scanned = scanned or scan(listing)
+    key = digest_of([RULES, content_of(scanned), size, channels])  # of what is about to be decoded, whatever a stamp said
+    pixels, meta, failure = decode_all(listing, scanned, cache, key, size, channels)
     if failure:
         warnings.warn(f"Decoded pixels are kept in memory for this run: {failure}. Set AGON_CACHE to a folder that can be written.",
                       stacklevel=4)
@@ -81,20 +84,31 @@ def load_or_decode(listing: Listing, cache: Path, size: tuple[int, int] | None,
     return pixels, meta, events
 
 
+def content_of(scanned: Scan) -> str:
+    """SHA-256 (hex) of what decides the pixels: names and hashes of the pictures, and which files are bad."""
+    return digest_of([list(scanned.hashes.items()), sorted(scanned.bad)])
+
+
 def decode_all(listing: Listing, scanned: Scan, cache: Path, key: str, size: tuple[int, int] | None,
                channels: int | None) -> tuple[np.ndarray, dict, str]:
     """Decode every readable picture into the cache. Returns (pixels, meta, why the cache could not be used or "")."""
     if not scanned.headers:
         raise nothing_readable(listing.root, scanned.bad)
-    target, size_events = plan_size(scanned, size)
-    depth = channels or plan_channels(scanned)
+    target, depth = plan_size(scanned, size), channels or plan_channels(scanned)
     good, bad = [item for item in listing.items if item.name in scanned.headers], list(scanned.bad)
     files: list[str] = []
 
     def pixels_of(item: Item) -> np.ndarray | str:
         try:
-            return decode(item.read(), depth, target)
-        except (BadPicture, OSError) as error:
+            data = item.read()
+        except Exception:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != scanned.hashes[item.name]:  # else the cache would hold it under the old content's key
+            raise UserError("{file} in {folder} changed or vanished while it was read. Run again once nothing writes there any more.",
+                            file=item.name, folder=listing.root)
+        try:
+            return decode(data, depth, target)
+        except BadPicture as error:
             return str(error)
 
     with PixelWriter(cache, key, (depth, *target)) as writer:
@@ -106,7 +120,8 @@ def decode_all(listing: Listing, scanned: Scan, cache: Path, key: str, size: tup
                 writer.append(np.stack([pixels for _, pixels in made]))
         if not files:
             raise nothing_readable(listing.root, bad)
-        events = [*size_events, {"event": "opened", "pictures": len(files), "bad": len(bad), "size": list(target), "channels": depth,
+        resized = resizing([scanned.headers[name] for name in files], target, size)
+        events = [*resized, {"event": "opened", "pictures": len(files), "bad": len(bad), "size": list(target), "channels": depth,
                                  "other_files": sum(listing.ignored.values())}]
         meta = {"files": files, "bad": sorted(bad), "events": events, "pixels_sha256": writer.content_sha256()}
         return writer.finish(meta), meta, writer.why

@@ -11,6 +11,7 @@ alpha (RGBA, LA, tRNS)          laid over white; kept where 4 channels are asked
 float TIFF                      accepted when all values lie in [0, 1], refused otherwise
 CMYK and YCCK JPEG              Adobe polarity (as all common readers assume), then R = (255 - C)(255 - K) / 255
 CIE L*a*b* TIFF                 converted to sRGB (D50)
+16-bit TIFF in colour planes    refused: Pillow would mix the planes up
 animated GIF, WebP, APNG        first frame; multi-page TIFF: first page
 truncated files                 refused, never half grey
 more than 89,478,485 pixels     refused before decoding (the size at which Pillow suspects a decompression bomb)
@@ -32,7 +33,7 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-RULES = 1  # part of every cache key: raise it when any pixel changes
+RULES = 2  # part of every cache key: raise it when any pixel changes
 MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "TGA", "QOI")
 EXTENSIONS = frozenset((
@@ -80,7 +81,7 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> n
             _draft(image, size)
         try:
             upright = _upright(image)
-            pixels = np.asarray(fit(_in_channels(_plain(upright, image), channels), size))
+            pixels = np.asarray(fit(_in_channels(plain(upright, image), channels), size))
         except BadPicture:
             raise
         except MemoryError as error:
@@ -98,7 +99,8 @@ def fit(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
         return image
     (height, width), (have_width, have_height) = size, image.size
     scale = min(have_width / width, have_height / height)
-    left, top = (have_width - scale * width) / 2, (have_height - scale * height) / 2
+    # max: rounding may leave -1e-12 here, which Pillow refuses
+    left, top = max(0.0, (have_width - scale * width) / 2), max(0.0, (have_height - scale * height) / 2)
     box = (left, top, min(left + scale * width, have_width), min(top + scale * height, have_height))
     # reducing_gap: above a 6-fold reduction, average whole blocks first (up to 3 times the target), which is several times faster.
     return image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
@@ -110,20 +112,30 @@ def _opened(data: bytes) -> Image.Image:
     if not data:
         raise BadPicture("is empty (0 bytes)")
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        image = Image.open(io.BytesIO(data), formats=readable_formats())
     except UnidentifiedImageError as error:
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            raise BadPicture("is a TIFF of a kind that cannot be read: save it with 8 or 16 bits a sample") from error
         raise BadPicture(f"is not a picture in a format that can be read (it begins with {data[:8]!r})") from error
     except Image.DecompressionBombError as error:
         raise BadPicture(f"has more than {MAX_PIXELS:,} pixels: make it smaller") from error
     except Exception as error:
         raise BadPicture(_reason(error)) from error
+    if _planar16(image):
+        raise BadPicture("is a TIFF with 16 bits a sample and each colour on its own plane: save it with the colours interleaved")
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise BadPicture(f"has {image.size[0]}x{image.size[1]} pixels, more than {MAX_PIXELS:,}: make it smaller")
     return image
 
 
+def _planar16(image: Image.Image) -> bool:
+    """Pillow takes the 16-bit planes of such a TIFF for 8-bit ones: wrong colours without a word."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(284) == 2 and len(tags.get(258, ())) > 1 and max(tags[258]) > 8  # PlanarConfiguration, BitsPerSample
+
+
 @cache
-def _formats() -> tuple[str, ...]:
+def readable_formats() -> tuple[str, ...]:
     """Those of FORMATS that this Pillow has (AVIF came with 11.3), its plugins loaded. EPS and the like, which run programs, never."""
     from PIL import Image
 
@@ -173,8 +185,8 @@ def _draft(image: Image.Image, size: tuple[int, int]) -> None:
         image.draft(None, (int(image.size[0] * scale * 2) + 1, int(image.size[1] * scale * 2) + 1))  # type: ignore[arg-type]
 
 
-def _plain(image: Image.Image, opened: Image.Image) -> Image.Image:
-    """Any mode -> L, RGB or RGBA (with alpha where the file has some). ``opened`` still has the file's tags."""
+def plain(image: Image.Image, opened: Image.Image) -> Image.Image:
+    """Any mode -> L, RGB or RGBA (with alpha where the file has some). ``opened`` still has the file's tags. Raises BadPicture."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_numbers(image, opened)
     if image.mode == "LAB":
@@ -217,12 +229,12 @@ def _from_numbers(image: Image.Image, opened: Image.Image) -> Image.Image:
         grey = values.astype(np.float64) * (255.0 / full)
     if tags.get(262) == 0:  # PhotometricInterpretation: white is zero; Pillow inverts 8 bits and not these
         grey = 255.0 - grey
-    plain = Image.fromarray(np.rint(grey).astype(np.uint8))
+    picture = Image.fromarray(np.rint(grey).astype(np.uint8))
     key = opened.info.get("transparency")
     if isinstance(key, int):
-        plain = plain.convert("RGBA")
-        plain.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
-    return plain
+        picture = picture.convert("RGBA")
+        picture.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    return picture
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

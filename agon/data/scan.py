@@ -23,11 +23,15 @@ CHUNK = 256
 
 @dataclass
 class Scan:
-    """``headers``: file -> header, of what looks like a picture. ``hashes``: [file, SHA-256] of the same. ``bad``: (file, why)."""
+    """``headers``: file -> header, of what looks like a picture. ``hashes``: file -> SHA-256 of the same. ``bad``: (file, why).
+
+    ``certain``: was every bad file read? One that a disk or network would not hand out may be fine the next time.
+    """
 
     headers: dict[str, Header] = field(default_factory=dict)
-    hashes: list[list[str]] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
     bad: list[tuple[str, str]] = field(default_factory=list)
+    certain: bool = True
 
 
 def scan(listing: Listing) -> Scan:
@@ -41,6 +45,8 @@ def scan(listing: Listing) -> Scan:
         except BadPicture as error:
             return str(error)
         except Exception as error:  # an unreadable file, a damaged ZIP member, a lying header in it
+            if isinstance(error, OSError):
+                found.certain = False
             return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
     for items, results in working_in_threads(look, listing.items, "reading"):
@@ -48,8 +54,7 @@ def scan(listing: Listing) -> Scan:
             if isinstance(result, str):
                 found.bad.append((item.name, result))
             else:
-                found.headers[item.name] = result[0]
-                found.hashes.append([item.name, result[1]])
+                found.headers[item.name], found.hashes[item.name] = result
     return found
 
 
@@ -70,19 +75,20 @@ def working_in_threads(work: Callable[[Item], Any], items: Sequence[Item], verb:
             bar.update(len(chunk))
 
 
-def plan_size(scanned: Scan, asked: tuple[int, int] | None) -> tuple[tuple[int, int], list[dict]]:
-    """The (height, width) that all pictures will have, and the event that says what happens to those of another size."""
+def plan_size(scanned: Scan, asked: tuple[int, int] | None) -> tuple[int, int]:
+    """The (height, width) that all pictures will have."""
     sizes = {(header.height, header.width) for header in scanned.headers.values()}
     if asked is None and len(sizes) == 1 and max(next(iter(sizes))) <= DEFAULT_SIDE:
-        return next(iter(sizes)), []
-    target = asked or (default_side(scanned),) * 2
-    changed = sum((header.height, header.width) != target for header in scanned.headers.values())
-    if not changed:
-        return target, []
-    smaller = sum(header.height < target[0] or header.width < target[1] for header in scanned.headers.values())
-    event = {"event": "resized", "pictures": changed, "enlarged": smaller, "size": list(target),
-             "how": "scaled to cover, aspect kept, middle cut out (Lanczos)", "chosen": "asked for" if asked else "by default"}
-    return target, [event]
+        return next(iter(sizes))
+    return asked or (default_side(scanned),) * 2
+
+
+def resizing(headers: Sequence[Header], target: tuple[int, int], asked: tuple[int, int] | None) -> list[dict]:
+    """The event that says what happens to pictures of another size than ``target``; none where all have it."""
+    changed = sum((header.height, header.width) != target for header in headers)
+    smaller = sum(header.height < target[0] or header.width < target[1] for header in headers)
+    return [{"event": "resized", "pictures": changed, "enlarged": smaller, "size": list(target),
+             "how": "scaled to cover, aspect kept, middle cut out (Lanczos)", "chosen": "asked for" if asked else "by default"}] if changed else []
 
 
 def default_side(scanned: Scan) -> int:

@@ -11,6 +11,7 @@ size, on ``num_workers`` or on when a run was resumed, and the caller's own rand
 from __future__ import annotations
 
 import hashlib
+import operator
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from agon.data.pictures import BadPicture, plain
 from agon.data.sampler import mix
 from agon.data.source import Batch, DataSpec, Source, to_float
 from agon.errors import UserError
@@ -34,10 +36,10 @@ SCANNED_ITEMS = 20_000  # up to here the labels of a set that does not name its 
 
 @dataclass(frozen=True)
 class Sample:
-    """One item, normalised: ``real`` is (C, H, W) uint8 or float32, or (D,) float32; ``label`` an integer or None; ``condition`` (K,)."""
+    """One item: ``real`` is (C, H, W) uint8 or float32, or (D,) float32; ``label`` as it came, for ``label_of``; ``condition`` (K,) or None."""
 
     real: Tensor
-    label: int | None
+    label: Any
     condition: Tensor | None
 
 
@@ -82,10 +84,11 @@ class WrappedSource(Source):
         return (real if self._low < 0 else real * 2 - 1).clamp(-1, 1)
 
     def _label(self, sample: Sample, index: int) -> int:
-        if sample.label is None or not 0 <= sample.label < self.spec.num_classes:
+        label = label_of(sample.label, index, self.dataset)
+        if label is None or not 0 <= label < self.spec.num_classes:
             raise UserError("Item {index} of {name} has label {label}. Expected a whole number from 0 to {last}: number the classes from 0, "
-                            "or say num_classes.", index=index, name=self.name, label=sample.label, last=self.spec.num_classes - 1)
-        return sample.label
+                            "or say num_classes.", index=index, name=self.name, label=label, last=self.spec.num_classes - 1)
+        return label
 
 
 class Workers:
@@ -189,7 +192,7 @@ def count_classes(dataset: Any) -> int:
     """Number of classes = the largest label + 1, from ``targets`` or ``labels``, else by reading every item of a small set."""
     for attribute in ("targets", "labels"):
         known = getattr(dataset, attribute, None)
-        if known is not None and not callable(known) and len(known) == len(dataset):
+        if known is not None and not callable(known) and len(known) == len(dataset) and np.asarray(known).dtype.kind in "iub":
             return int(np.max(np.asarray(known))) + 1
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) > 1:
         return int(dataset.tensors[1].max()) + 1
@@ -197,7 +200,7 @@ def count_classes(dataset: Any) -> int:
         raise UserError("{name} has labels, but does not say how many classes there are. Expected an attribute 'classes' or 'targets': "
                         "or say num_classes=10 where you open it.", name=type(dataset).__name__)
     with kept_random_state():
-        return max(seeded_item(dataset, 0, 0, index).label or 0 for index in range(len(dataset))) + 1
+        return max(label_of(seeded_item(dataset, 0, 0, index).label, index, dataset) or 0 for index in range(len(dataset))) + 1
 
 
 def fingerprint(dataset: Any) -> str:
@@ -244,19 +247,36 @@ def sample_of(item: Any, index: int, dataset: Any) -> Sample:
     elif isinstance(item, (tuple, list)):
         real, second = item[0], item[1] if len(item) > 1 else None
         label, condition = (None, second) if second is not None and np.ndim(second) == 1 else (second, None)
-    tensor = picture_tensor(real)
+    try:
+        tensor = picture_tensor(real)
+    except BadPicture as error:
+        raise UserError("Item {index} of {name} is a picture that {why}.", index=index, name=type(dataset).__name__, why=error) from error
     if tensor is None:
         raise UserError("Item {index} of {name} is {type}. Expected a picture (a tensor, an array, a PIL picture) or a point, alone or with "
                         "a label.", index=index, name=type(dataset).__name__, type=type(real).__name__)
-    return Sample(tensor, None if label is None else int(label),
-                  None if condition is None else torch.as_tensor(condition, dtype=torch.float32))
+    return Sample(tensor, label, None if condition is None else torch.as_tensor(condition, dtype=torch.float32))
+
+
+def label_of(label: Any, index: int, dataset: Any) -> int | None:
+    """A whole number out of whatever carries one (an int, a NumPy scalar, a tensor of one element, 3.0); None stays None."""
+    if label is None:
+        return None
+    try:
+        value = label.item() if hasattr(label, "item") else label
+        return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError("Item {index} of {name} has label {label}. Expected a whole number: number the classes from 0, or hand out a "
+                        "condition (a vector of floats), or say labelled=False.", index=index, name=type(dataset).__name__,
+                        label=" ".join(repr(label).split())[:80]) from error
 
 
 def picture_tensor(real: Any) -> Tensor | None:
-    """-> (C, H, W) uint8 or float32, or (D,) float32; None for anything else. Arrays with 1, 3 or 4 last are taken as (H, W, C)."""
+    """-> (C, H, W) uint8 or float32, or (D,) float32; None for anything else. Arrays with 1, 3 or 4 last are taken as (H, W, C).
+
+    PIL pictures of any mode become grey, RGB or RGBA as those of a folder do. Raises BadPicture for one that cannot.
+    """
     if hasattr(real, "getbands"):  # a PIL picture, without importing Pillow
-        grey = real.mode in ("1", "L")
-        real = np.array(real.convert("L" if grey else "RGBA" if real.mode == "RGBA" else "RGB"))
+        real = np.array(plain(real, real))
     channels_last = isinstance(real, np.ndarray) and real.ndim == 3 and real.shape[2] in (1, 3, 4)
     if isinstance(real, np.ndarray) and real.dtype != np.object_:
         real = torch.from_numpy(np.ascontiguousarray(real.transpose(2, 0, 1) if channels_last else real))

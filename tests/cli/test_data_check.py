@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agon.cli import main as agon_command
 from agon.cli.data import main
 from agon.data import open_dataset
 from agon.errors import UserError
@@ -66,9 +68,106 @@ def test_a_set_that_training_would_refuse_is_code_1(folder: Path, capsys: pytest
     for number in range(5):
         (folder / f"a/bad{number}.png").write_bytes(b"x")
     assert main(["check", str(folder)]) == 1 and "training would stop: 6 bad files, 1 are put up with" in capsys.readouterr().out
-    empty = folder.parent / "empty"
-    empty.mkdir()
-    assert main(["check", str(empty)]) == 1 and "no picture" in capsys.readouterr().out
+    for path in folder.rglob("*.*"):
+        path.write_bytes(b"x")
+    assert main(["check", str(folder)]) == 1 and "training would stop: no picture can be read" in capsys.readouterr().out
+
+
+def test_splits_would_stop_training_and_the_report_says_so(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "a").rename(folder / "train")
+    (folder / "b").rename(folder / "test")
+    assert main(["check", str(folder)]) == 1 and "look like splits" in capsys.readouterr().out
+    with pytest.raises(UserError, match="look like splits"):
+        open_dataset(folder, cache_dir=tmp_path / "c")
+
+
+def nothing(root: Path) -> Path:
+    root.mkdir()
+    return root
+
+
+def only_a_zip(root: Path) -> Path:
+    with zipfile.ZipFile(nothing(root) / "inner.zip", "w") as archive:
+        archive.writestr("1.png", b"x")
+    return root
+
+
+def an_empty_zip(root: Path) -> Path:
+    zipfile.ZipFile(root.with_suffix(".zip"), "w").close()
+    return root.with_suffix(".zip")
+
+
+def no_zip(root: Path) -> Path:
+    root.with_suffix(".zip").write_bytes(b"PK\3\4and no more")
+    return root.with_suffix(".zip")
+
+
+def a_file(root: Path) -> Path:
+    Image.new("L", (4, 4)).save(root.with_suffix(".png"))
+    return root.with_suffix(".png")
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (nothing, "(other files: 0)"), (only_a_zip, "(other files: 1 zip)"), (an_empty_zip, "No picture could be found"),
+    (no_zip, "cannot be opened as a ZIP"), (a_file, "is a single file"), (lambda root: root, "There is no folder or .zip"),
+    (lambda root: Path("~no-such-user-here"), "There is no folder or .zip"), (lambda root: root.parent / ("x" * 300), "cannot be looked at"),
+])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_what_cannot_be_checked_is_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture, make: object, words: str, form: list[str]) -> None:
+    """Through the whole command, whose last resort for any other exception is code 1."""
+    assert agon_command(["data", "check", str(make(tmp_path / "f")), *form]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.count("\n") == 1 and words in shown.err, shown.err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="takes a child process that can give up its rights")
+def test_locked_places_are_one_line(folder: Path) -> None:
+    """As a user without rights: a locked folder, a locked parent, a locked ZIP; a locked file in a folder is a bad file."""
+    folder.parent.chmod(0o755)
+    (folder / "b" / "cut.png").unlink()  # so that one bad file remains, which is put up with
+    (folder / "a" / "1.png").chmod(0)
+    locked = folder.parent / "locked"
+    (locked / "inner").mkdir(parents=True)
+    (folder.parent / "p.zip").write_bytes(b"x")
+    (folder.parent / "p.zip").chmod(0)
+    locked.chmod(0)
+    found = {}
+    for name in ("pictures", "locked", "locked/inner", "p.zip"):
+        found[name] = as_nobody(folder.parent, name)
+    locked.chmod(0o755)
+    assert found["pictures"][0] == 0 and "a/1.png cannot be read (Permission denied)" in found["pictures"][1]
+    for name in ("locked", "locked/inner", "p.zip"):
+        code, text = found[name]
+        assert code == 2 and "Permission denied" in text and text.count("\n") == 1, (name, text)
+
+
+def as_nobody(root: Path, name: str) -> tuple[int, str]:
+    """(exit code, output) of `agon data check` in a child that has given up root; everything is imported before."""
+    import agon.data.check  # noqa: F401
+
+    Image.init()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.dup2(writing, 1)
+            os.dup2(writing, 2)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w") for number in (1, 2))
+            os.chdir(root)
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            code = agon_command(["data", "check", name])
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        finally:
+            os._exit(99)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
 
 
 def test_zips_too(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -3,7 +3,7 @@
 Oracles, by kind of file (Pillow never judges itself):
 
 * PNG: ``png_decode`` of independent_codecs (RFC 2083), or the known samples where this file encoded them;
-* JPEG: ``jpeg_decode`` of independent_codecs (T.81 baseline, no subsampling); a progressive file is judged by its baseline twin, whose
+* JPEG: ``jpeg_decode`` of independent_codecs (T.81 baseline, chroma whole or halved); a progressive file is judged by its baseline twin, whose
   coefficients are the same;
 * TIFF: tifffile writes, the known array and the format's own arithmetic judge;
 * GIF, lossless WebP, BMP, PNM, JPEG 2000: lossless, so the known array judges; lossy WebP: a picture of one colour.
@@ -12,6 +12,7 @@ Oracles, by kind of file (Pillow never judges itself):
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import zlib
@@ -23,8 +24,9 @@ import tifffile
 from independent_codecs import JpegDecoder, jpeg_decode, lab_to_srgb, over_white, png_decode, png_encode
 from PIL import Image
 
+import agon
 from agon.data import open_dataset
-from agon.data.pictures import BadPicture, decode, read_header
+from agon.data.pictures import BadPicture, decode, fit, read_header
 from agon.errors import UserError
 
 H, W = 24, 32
@@ -84,10 +86,16 @@ def twelve_bit_tiff() -> tuple[bytes, np.ndarray]:
 def jpegs() -> dict[str, tuple[bytes, np.ndarray]]:
     base, cmyk = jpeg(SMOOTH), jpeg(np.dstack([SMOOTH, 255 - GREY // 2]), "CMYK")
     mark = cmyk.index(b"Adobe")
+    blocks = Image.fromarray(PALETTE[INDEX])  # edges in colour: what tells one way of enlarging the chroma from another
+    whole, half, quarter = (saved(blocks, "JPEG", quality=90, subsampling=kind) for kind in (0, 1, 2))
     ycck = cmyk[:mark + 11] + b"\2" + cmyk[mark + 12:]  # the same four planes, declared as YCCK
     return {
         "baseline.jpg": (base, jpeg_decode(base)),
         "progressive.jpg": (jpeg(SMOOTH, progressive=True), jpeg_decode(base)),
+        "colour edges.jpg": (whole, jpeg_decode(whole)),
+        "chroma 4 2 2.jpg": (half, jpeg_decode(half)),
+        "chroma 4 2 0.jpg": (quarter, jpeg_decode(quarter)),
+        "progressive 4 2 0.jpg": (saved(blocks, "JPEG", quality=90, subsampling=2, progressive=True), jpeg_decode(quarter)),
         "grey.jpg": (jpeg(GREY), jpeg_decode(jpeg(GREY))),
         "cmyk adobe.jpg": (cmyk, jpeg_decode(cmyk)),
         "ycck.jpg": (ycck, jpeg_decode(ycck)),
@@ -142,6 +150,10 @@ def tiffs() -> dict[str, tuple[bytes, np.ndarray]]:
     stored = np.dstack([np.rint(lab[..., 0] * 2.55), lab[..., 1] & 255, lab[..., 2] & 255]).astype(np.uint8)
     cmyk = np.dstack([SMOOTH, GREY // 2]).astype(np.uint8)
     floats = (GREY / 255.0).astype(np.float32)
+    table = np.zeros((3, 256), np.uint16)
+    table[:, :16] = PALETTE.T.astype(np.uint16) * 257
+    checks, see_through = (X + Y) % 3 == 0, np.dstack([SMOOTH, ALPHA])
+    premultiplied = np.dstack([np.rint(SMOOTH * (ALPHA[..., None] / 255.0)), ALPHA]).astype(np.uint8)
     return {
         "colour.tiff": (tiff(SMOOTH, photometric="rgb"), SMOOTH),
         "colour 16 bit.tif": (tiff(np.dstack([GREY16] * 3), photometric="rgb"), rgb(GREY16 / 257)),
@@ -155,6 +167,15 @@ def tiffs() -> dict[str, tuple[bytes, np.ndarray]]:
         "lab.tif": (tiff(stored, photometric="cielab"), lab_to_srgb(np.dstack([stored[..., 0] / 2.55, lab[..., 1:]]))),
         "cmyk.tif": (tiff(cmyk, photometric="separated"), (255.0 - cmyk[..., :3]) * (255.0 - cmyk[..., 3:]) / 255),
         "turned.tif": (tiff(turn(SMOOTH, 8), photometric="rgb", extratags=[(274, "H", 1, 6)]), SMOOTH),
+        "deflated.tif": (tiff(SMOOTH, photometric="rgb", compression="zlib"), SMOOTH),
+        "lzw.tif": (saved(Image.fromarray(SMOOTH), "TIFF", compression="tiff_lzw"), SMOOTH),
+        "tiles.tif": (tiff(SMOOTH, photometric="rgb", tile=(16, 16)), SMOOTH),
+        "planes.tif": (tiff(np.ascontiguousarray(SMOOTH.transpose(2, 0, 1)), photometric="rgb", planarconfig="separate"), SMOOTH),
+        "palette.tif": (tiff(INDEX, photometric="palette", colormap=table), PALETTE[INDEX]),
+        "1 bit.tif": (tiff(checks, photometric="minisblack"), rgb(checks * 255)),
+        "1 bit white is zero.tif": (tiff(checks, photometric="miniswhite"), rgb(~checks * 255)),
+        "alpha.tif": (tiff(see_through, photometric="rgb", extrasamples=["unassalpha"]), over_white(see_through.astype(float))),
+        "premultiplied.tif": (tiff(premultiplied, photometric="rgb", extrasamples=["assocalpha"]), over_white(see_through.astype(float))),
         "pages.tif": (tiff(np.stack([SMOOTH, NOISE]), photometric="rgb"), SMOOTH),
     }
 
@@ -164,6 +185,10 @@ def others() -> dict[str, tuple[bytes, np.ndarray]]:
     see_through = np.dstack([SMOOTH, np.where(X > 9, 255, 0).astype(np.uint8)])
     flat = np.full((H, W, 3), (200, 120, 60), np.uint8)
     shown = PALETTE[INDEX].astype(float)
+    rgb565 = SMOOTH.astype(int) >> (3, 2, 3)
+    words = (rgb565 @ (1 << 11, 1 << 5, 1)).astype("<u2").tobytes()
+    fields = struct.pack("<IiiHHIIiiIIIII", 40, W, -H, 1, 16, 3, len(words), 0, 0, 0, 0, 0xF800, 0x07E0, 0x001F)  # top-down, bit fields
+    upside = saved(Image.fromarray(np.ascontiguousarray(turn(SMOOTH, 8))), "WEBP", lossless=True, exif=orientation_exif(6))
     pgm = (GREY16.astype(int) * 1000 // 65535).astype(">u2")
     return {
         "animated.gif": (saved(index_picture, "GIF", save_all=True, append_images=[Image.fromarray(255 - INDEX)]), shown),
@@ -172,6 +197,9 @@ def others() -> dict[str, tuple[bytes, np.ndarray]]:
         "animated.webp": (saved(Image.fromarray(SMOOTH), "WEBP", lossless=True, save_all=True, append_images=[noise]), SMOOTH),
         "lossy.webp": (saved(Image.fromarray(flat), "WEBP", quality=95), flat),
         "animated.apng": (saved(Image.fromarray(SMOOTH), "PNG", save_all=True, append_images=[noise], default_image=False), SMOOTH),
+        "orientation 6.webp": (upside, SMOOTH),
+        "1 bit.bmp": (saved(Image.fromarray((X + Y) % 3 == 0), "BMP"), rgb(((X + Y) % 3 == 0) * 255)),
+        "16 bit top-down.bmp": (b"BM" + struct.pack("<IHHI", 66 + len(words), 0, 0, 66) + fields + words, rgb565 * 255 / (31, 63, 31)),
         "palette.bmp": (saved(index_picture, "BMP"), shown),
         "deep.pgm": (f"P5 {W} {H} 1000\n".encode() + pgm.tobytes(), rgb(pgm / 1000 * 255)),
         "words.ppm": (f"P3 {W} {H} 255\n{' '.join(map(str, SMOOTH.ravel()))}\n".encode(), SMOOTH),
@@ -209,6 +237,9 @@ def bad() -> dict[str, tuple[bytes, str]]:
         "bomb.png": (bomb, "pixels"),
         "phone.HEIC": (b"....ftypheic", "HEIC".lower()),
         "heat.tif": (tiff(np.linspace(-40, 900, H * W, dtype=np.float32).reshape(H, W)), "float"),
+        "deep planes.tif": (tiff(np.stack([GREY16] * 3), photometric="rgb", planarconfig="separate"), "own plane"),
+        "double.tif": (tiff(GREY / 255.0), "TIFF of a kind"),
+        "text.png": (b"These are words.\n", "not a picture"),
         "depth.tif": (tiff(GREY16.astype(np.int32) * 1000), "integers"),
     }
 
@@ -263,11 +294,54 @@ def test_too_many_bad_files_stop_the_run_and_name_the_first(tmp_path: Path) -> N
     write(tmp_path / "f", dict(list(bad().items())[:1]))
     assert len(open_dataset(tmp_path / "f", size=16, cache_dir=tmp_path / "c")) == 12  # one beside ten good ones is put up with
     write(tmp_path / "f", bad())
-    with pytest.raises(UserError, match=r"8 of 20 pictures .*bomb\.png has 40000x40000 pixels|8 of 20 pictures .*bomb\.png has more than"):
+    with pytest.raises(UserError, match=r"11 of 23 pictures .*bomb\.png has (40000x40000 pixels|more than)"):
         open_dataset(tmp_path / "f", size=16, cache_dir=tmp_path / "c")
     write(tmp_path / "only bad", bad())
     with pytest.raises(UserError, match="No picture could be read"):
         open_dataset(tmp_path / "only bad", cache_dir=tmp_path / "c")
+
+
+def test_a_game_trains_on_them_and_its_run_names_every_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way, at a size of its own: what the run folder says of the bad files, and pictures that learning did not choke on."""
+    write(tmp_path / "f", GOOD)
+    write(tmp_path / "f", bad())
+    monkeypatch.setenv("AGON_CACHE", str(tmp_path / "cache"))
+    run = agon.train("gan", data=tmp_path / "f", data_options={"size": 12, "max_bad": 0.5, "mirror": True}, preset="tiny", steps=4,
+                     batch_size=16, out=tmp_path / "run", device="cpu", seed=0)
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    skipped = {event["file"]: event["why"] for event in events if event["event"] == "skipped"}
+    assert set(skipped) == set(bad()) and all(word.lower() in skipped[name].lower() for name, (_, word) in bad().items())
+    samples = run.sample(3, seed=0)
+    assert samples.shape == (3, 3, 12, 12) and bool(samples.isfinite().all())
+
+
+ODD = [(1, 1), (1, 9), (9, 1), (2, 3), (3, 700), (700, 3)]
+
+
+@pytest.mark.parametrize("shape", ODD)
+@pytest.mark.parametrize("form", ["png", "interlaced", "jpeg", "webp", "bmp", "gif", "tiff"])
+def test_odd_sizes_keep_their_pixels(shape: tuple[int, int], form: str) -> None:
+    y, x = np.mgrid[0:shape[0], 0:shape[1]]
+    array = np.stack([(x * 37 + y * 11) % 256, (y * 53) % 256, (x + 2 * y) % 256], axis=-1).astype(np.uint8)
+    grey, picture = array[..., 0], Image.fromarray(array)
+    data, expected = {
+        "png": lambda: (png_encode(array, 2, 8), array), "interlaced": lambda: (png_encode(array, 2, 8, interlaced=True), array),
+        "jpeg": lambda: (data := saved(picture, "JPEG", subsampling=0), jpeg_decode(data)), "webp": lambda: (saved(picture, "WEBP", lossless=True), array),
+        "bmp": lambda: (saved(picture, "BMP"), array), "gif": lambda: (saved(Image.fromarray(grey), "GIF"), rgb(grey)),
+        "tiff": lambda: (tiff(array, photometric="rgb"), array),
+    }[form]()
+    pixels = decode(data, 3).transpose(1, 2, 0)
+    assert pixels.shape == (*shape, 3) and np.abs(pixels.astype(float) - expected).max() <= 2
+
+
+def test_every_size_can_be_brought_to_every_other() -> None:
+    """Rounding must not push the box that is cut out over the picture's edge; one colour stays that colour."""
+    for have in [(side, other) for side in (1, 2, 3, 49, 93, 98, 103, 1001, 65535) for other in (1, 7, 100)]:
+        for wanted in range(1, 120, 3):
+            for size in ((wanted, wanted), (1, wanted), (wanted, 5)):
+                for shape in (have, have[::-1]):
+                    got = fit(Image.new("L", shape, 77), size)
+                    assert got.size == size[::-1] and got.getextrema() == (77, 77), (have, size)
 
 
 def test_four_channels_keep_alpha_and_one_channel_is_luma() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -107,6 +110,25 @@ def test_encrypted_members_are_refused_by_name(tmp_path: Path) -> None:
     archive.write_bytes(data)
     source = open_dataset(archive, cache_dir=tmp_path / "c")
     assert [(event["file"], "encrypted" in event["why"]) for event in source.events if event["event"] == "skipped"] == [("0.png", True)]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_comes_twice_means_the_last(tmp_path: Path) -> None:
+    old, new = picture(), picture()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, array in (("1.png", old), ("2.png", old), ("1.png", new)):
+            archive.writestr(name, png(array))
+    source = open_dataset(tmp_path / "a.zip", cache_dir=tmp_path / "c")
+    assert source.files == ["1.png", "2.png"] and np.array_equal(pixels_of(source), np.stack([new, old]))
+
+
+def test_names_that_are_no_text_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    arrays = {name: picture() for name in (b"caf\xe8.png", b"caf\xe9.png")}
+    for name, array in arrays.items():
+        Path(os.fsdecode(os.fsencode(tmp_path / "f") + b"/" + name)).write_bytes(png(array))
+    source = open_dataset(tmp_path / "f", cache_dir=tmp_path / "c")
+    assert source.files == ["caf\\xe8.png", "caf\\xe9.png"] and np.array_equal(pixels_of(source), np.stack(list(arrays.values())))
 
 
 def test_a_damaged_member_is_named(tmp_path: Path) -> None:
@@ -274,6 +296,114 @@ def test_a_disk_that_fills_up_midway_loses_nothing(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert np.array_equal(pixels, np.concatenate(blocks)) and "cannot be written" in writer.why
     assert list((tmp_path / "pixels").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_at_the_very_end_leaves_no_half_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pixels are in place and their record cannot be written; a record of older pixels must not vouch for them."""
+    old, new = (random.randint(0, 256, (4, 3, 8, 8), dtype=np.uint8) for _ in range(2))
+    for pixels in (old, new):
+        with PixelWriter(tmp_path, "key", (3, 8, 8)) as writer:
+            writer.append(pixels)
+            assert np.array_equal(writer.finish({}), pixels)
+        monkeypatch.setattr("agon.data.cache.write_record", no_space)
+    assert "No space left" in writer.why
+    assert list((tmp_path / "pixels").iterdir()) == [] and load_pixels(tmp_path, "key") == (None, {}, "")
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_killed_process_leaves_nothing_for_good(tmp_path: Path) -> None:
+    """Its temporary file is removed a day later; that of a process that lives is not touched."""
+    (tmp_path / "pixels").mkdir()
+    old, young = tmp_path / "pixels" / ".writing-old", tmp_path / "pixels" / ".writing-young"
+    for path, age in ((old, 2 * 86_400), (young, 600)):
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age, time.time() - age))
+    with PixelWriter(tmp_path, "key", (1, 2, 2)) as writer:
+        writer.append(np.zeros((3, 1, 2, 2), np.uint8))
+        writer.finish({})
+    assert not old.exists() and young.exists()
+
+
+def test_two_processes_that_build_one_entry_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Every order of their steps: both hold the right pixels, and what lies on the disk afterwards is verified and theirs."""
+    pixels = random.randint(0, 256, (40, 3, 8, 8), dtype=np.uint8)
+    with PixelWriter(tmp_path, "key", (3, 8, 8)) as one, PixelWriter(tmp_path, "key", (3, 8, 8)) as two:
+        for start in (0, 20):
+            one.append(pixels[start:start + 20])
+            two.append(pixels[start:start + 20])
+        first = one.finish({"who": 1})
+        assert load_pixels(tmp_path, "key")[1] == {"who": 1}
+        second = two.finish({"who": 2})
+    loaded, meta, why = load_pixels(tmp_path, "key")
+    assert all(np.array_equal(found, pixels) for found in (first, second, loaded)) and (meta, why, one.why, two.why) == ({"who": 2}, "", "", "")
+    assert sorted(path.name for path in (tmp_path / "pixels").iterdir()) == ["key.json", "key.npy"]
+
+
+def test_four_processes_write_and_read_one_entry(tmp_path: Path) -> None:
+    """Real processes, each writing the entry 20 times and reading it in between: whatever is read is right, and no writing fails."""
+    code = ("import sys, pathlib, numpy as np\nfrom agon.data.cache import PixelWriter, load_pixels\n"
+            "folder, pixels = pathlib.Path(sys.argv[1]), np.random.RandomState(5).randint(0, 256, (200, 3, 16, 16), dtype=np.uint8)\n"
+            "for _ in range(20):\n"
+            "    with PixelWriter(folder, 'key', (3, 16, 16)) as writer:\n"
+            "        writer.append(pixels)\n"
+            "        assert np.array_equal(writer.finish({}), pixels) and not writer.why, writer.why\n"
+            "    found = load_pixels(folder, 'key')[0]\n"
+            "    assert found is None or np.array_equal(found, pixels)\n")
+    running = [subprocess.Popen([sys.executable, "-c", code, tmp_path], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate()[1] for process in running] == [""] * 4
+    assert load_pixels(tmp_path, "key")[0] is not None and sorted(path.name for path in (tmp_path / "pixels").iterdir()) == ["key.json", "key.npy"]
+
+
+def test_a_file_that_changes_between_the_two_readings_is_not_cached_as_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "f", CLASSES)
+    original = agon.data.folder.plan_size
+
+    def meanwhile(*arguments: object) -> tuple[int, int]:
+        fill(tmp_path / "f", CLASSES[:1])
+        return original(*arguments)
+
+    monkeypatch.setattr(agon.data.folder, "plan_size", meanwhile)
+    with pytest.raises(UserError, match=r"cats/1\.png in .* changed or vanished"):
+        open_dataset(tmp_path / "f", cache_dir=tmp_path / "c")
+    assert list((tmp_path / "c" / "pixels").iterdir()) == []
+
+
+def test_a_file_that_once_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk or network that fails for a moment must not brand a good file as bad for good."""
+    fill(tmp_path / "f", [f"{number}.png" for number in range(12)])
+    monkeypatch.setattr("agon.data.files.time.time_ns", lambda: int((time.time() + 10) * 1e9))
+    path, away = tmp_path / "f" / "3.png", tmp_path / "away.png"
+    original = agon.data.folder.scan
+
+    def meanwhile(listing: object) -> object:
+        path.rename(away)  # listed already, and gone when it is to be read
+        try:
+            return original(listing)
+        finally:
+            away.rename(path)
+
+    monkeypatch.setattr(agon.data.folder, "scan", meanwhile)
+    assert len(open_dataset(tmp_path / "f", cache_dir=tmp_path / "c")) == 11
+    monkeypatch.setattr(agon.data.folder, "scan", original)
+    assert not list((tmp_path / "c").glob("stamps/*"))
+    assert len(open_dataset(tmp_path / "f", cache_dir=tmp_path / "c")) == 12
+
+
+@pytest.mark.parametrize("change", ["RULES", "readable_formats"])
+def test_new_rules_look_at_old_files_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """A newer Pillow may read what was a bad file: a stamp must not hide it."""
+    fill(tmp_path / "f", CLASSES)
+    monkeypatch.setattr("agon.data.files.time.time_ns", lambda: int((time.time() + 10) * 1e9))
+    scans = Counter(monkeypatch, agon.data.folder, "scan")
+    open_dataset(tmp_path / "f", cache_dir=tmp_path / "c")
+    open_dataset(tmp_path / "f", cache_dir=tmp_path / "c")
+    assert scans.calls == 1
+    monkeypatch.setattr(agon.data.folder, change, {"RULES": 10_000, "readable_formats": lambda: ("PNG",)}[change])
+    open_dataset(tmp_path / "f", cache_dir=tmp_path / "c")
+    assert scans.calls == 2
 
 
 def test_a_writer_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:

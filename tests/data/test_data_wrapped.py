@@ -45,7 +45,8 @@ class Noisy(Dataset):
 FORMS = {
     "array HWC": lambda p: p, "array CHW": lambda p: p.transpose(2, 0, 1), "uint8 tensor": lambda p: torch.from_numpy(p.transpose(2, 0, 1).copy()),
     "float tensor": lambda p: torch.from_numpy(p.transpose(2, 0, 1) / 127.5 - 1), "zero to one": lambda p: torch.from_numpy(p.transpose(2, 0, 1) / 255),
-    "PIL": Image.fromarray, "float array": lambda p: (p / 127.5 - 1).astype(np.float32), "half": lambda p: torch.from_numpy(p.transpose(2, 0, 1) / 127.5 - 1).half(),
+    "PIL": Image.fromarray, "float array": lambda p: (p / 127.5 - 1).astype(np.float32),
+    "half": lambda p: torch.from_numpy(p.transpose(2, 0, 1) / 127.5 - 1).half(),
 }
 
 
@@ -67,7 +68,10 @@ def test_every_form_of_item_becomes_the_same_batch(form: str, wrap: str) -> None
 
 def test_grey_pictures_points_and_conditions() -> None:
     grey = open_dataset(Items([Image.fromarray(pixels[..., 0]) for pixels in PIXELS]))
-    assert grey.spec.shape == (1, 6, 7) and torch.allclose(grey.read(np.arange(30)).real[:, 0], EXPECTED[:, 0])
+    assert grey.spec.shape == (1, 6, 7) and torch.allclose(grey.read(np.arange(30)).real[:, 0], EXPECTED[:, 0], atol=1e-6)
+    deep = np.arange(42, dtype=np.uint16).reshape(6, 7) * 1500
+    sixteen = open_dataset(Items([Image.fromarray(deep)] * 2)).read(np.arange(2)).real[0, 0]
+    assert np.abs((sixteen.numpy() + 1) * 127.5 - deep / 257).max() <= 0.51  # and not clipped to white
     points = torch.randn(50, 2) * 9
     source = open_dataset(TensorDataset(points, torch.arange(50) % 7))
     assert source.spec.kind == "points" and source.spec.num_classes == 7
@@ -113,6 +117,12 @@ def test_classes_come_from_where_sets_keep_them() -> None:
     assert open_dataset(counted).spec.num_classes == 9
     assert open_dataset(Items([(PIXELS[0], 1)] * 3), num_classes=5).spec.num_classes == 5
     assert open_dataset(named, labelled=False).spec.num_classes == 0
+    words = Items([(PIXELS[0], "cat"), (PIXELS[1], 0.5)])
+    words.targets = ["cat", "dog"]
+    assert open_dataset(words, labelled=False).read(np.arange(2)).label is None
+    with pytest.raises(UserError, match="has label 'cat'"):
+        open_dataset(words)
+    assert open_dataset(Items([(PIXELS[0], label) for label in (2.0, np.int64(1), torch.tensor([0]).squeeze())])).read(np.arange(3)).label.tolist() == [2, 1, 0]
 
 
 def test_fingerprints_follow_the_content() -> None:
@@ -142,7 +152,9 @@ class Unlabelled(Items):
     (Endless(), {}, "IterableDataset"), (DataLoader(Items([PIXELS[0]])), {}, "loader.dataset"), (Items([]), {}, "is empty"),
     (Items([{"picture": 1}]), {}, "without 'image'"), (Items(["text"]), {}, "is str"), (Items([PIXELS[0]]), {"size": 8}, "on its own"),
     (Items([PIXELS[0]]), {"value_range": (0, 255)}, r"Expected \(-1, 1\)"), (Unlabelled([]), {}, "num_classes=10"),
-    (Items([PIXELS[0]]), {"nums": 1}, "Did you mean 'num_workers'"),
+    (Items([PIXELS[0]]), {"workers": 1}, "Did you mean 'num_workers'"), (Items([PIXELS[0]]), {"num_workers": "two"}, "Expected int"),
+    (Items([(PIXELS[0], 1.5)]), {}, "has label 1.5"), (Items([(PIXELS[0], "cat")]), {}, "has label 'cat'"),
+    (Items([Image.fromarray(np.full((4, 4), 3.0, np.float32))]), {}, "a picture that holds float values from 3"),
 ])
 def test_wrong_sets_are_explained(dataset: object, options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
