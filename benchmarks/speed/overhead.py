@@ -2,7 +2,7 @@
 
 The bare loop is written out here for the games dcgan and gan: the same networks, bf16 blocks, fused Adam, no-grad reuse of fakes, gradients of the
 mover only, the same moving average; no context, no guard against non-finite numbers, no seeds per step, no log. Both sides live in one process with
-one thread and take turns in blocks of steps; the figure is the median over pairs of blocks of CPU time.
+one thread and take turns in blocks of steps; the figure is the median over pairs of blocks of CPU time. Peak memory comes from a process for each side.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -89,15 +91,33 @@ def measure(case: str, blocks: int) -> dict:
         if block:  # the first is a warm-up
             ratios.append(spent[agon] / spent[bare])
     ratios.sort()
-    return {"case": case, "bar": 1.03, "blocks": blocks, "median": round(statistics.median(ratios), 4), "min": round(ratios[0], 4), "max": round(ratios[-1], 4)}
+    figures = {"median": round(statistics.median(ratios), 4), "min": round(ratios[0], 4), "max": round(ratios[-1], 4)}
+    return {"case": case, "bar": 1.03, "blocks": blocks, **figures, "peak_mb": {side: peak_memory(case, side) for side in ("agon", "bare")}}
+
+
+def peak_memory(case: str, side: str) -> float:
+    """MB of a process that does nothing but some steps of this side."""
+    done = subprocess.run([sys.executable, __file__, "--memory", case, side], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def steps_for_memory(case: str, side: str) -> None:
+    step = agon_step(case, "bf16")[0] if side == "agon" else bare_step(case)
+    seconds(step, 0, 2 * STEPS[case])
+    status = Path("/proc/self/status").read_text()  # getrusage's peak would begin with that of the parent
+    print(round(int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024, 1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=15)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.memory:
+        steps_for_memory(*options.memory)
+        return
     results = {"machine": machine(), "results": [measure(case, options.blocks) for case in STEPS]}
     print(json.dumps(results["results"], indent=1))
     if options.out:
