@@ -46,6 +46,11 @@ POINTS = {
 }  # fmt: skip
 """Fields that the presets for points share (MLPs of 3 x 128, as in the mixture experiments of VEEGAN and PacGAN)."""
 
+SMALL = {
+    "images": 400_000, "base_size": 2, "width": 48, "optimizer.lr": 1e-3, "optimizer.schedule": "linear", "ema_half_life_images": 20_000,
+}  # fmt: skip
+"""Fields that the presets for tiny pictures share (docs/log.md says what they gave): a minute or less of a CPU on digits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TwoPlayerConfig(TrainConfig):

@@ -4,7 +4,8 @@ Every weight of the discriminator is divided by its largest singular value, whic
 (equation 17), residual networks, five discriminator steps, Adam 2e-4 with betas 0 and 0.9. With labels: projection discriminator and
 conditional batch norm (Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637).
 
-Differs from the paper: batch 64 in both turns by default.
+Differs from the paper: batch 64 in both turns by default. The preset for tiny pictures has strided convolutions (the paper has both kinds of
+network) and one step a turn, with which the generator learns five times as often.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from agon.config import OptimizerConfig, Preset
 from agon.losses.adversarial import hinge_discriminator, hinge_generator
-from agon.two_player import POINTS, TINY, Init, Layers, Network, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, SMALL, TINY, Init, Layers, Network, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +29,11 @@ class Config(TwoPlayerConfig):
     num_critic: int = 5
 
 
-SMALL = {
-    "images": 400_000, "network": "dcgan", "discriminator_norm": "none", "base_size": 2, "width": 48, "discriminator_width": 48, "num_critic": 1,
-    "optimizer.lr": 1e-3, "optimizer.schedule": "linear", "ema_half_life_images": 20_000,
-}  # fmt: skip
-"""Tiny pictures: strided convolutions (the paper has both kinds of network), and one step a turn, with which the generator learns five times as often."""
-
-
 class SNGAN(TwoPlayerGame):
     Config = Config
     condition_mode = "projection"
     presets = {
-        "digits": Preset(max_size=16, fields=SMALL),
+        "digits": Preset(max_size=16, fields=SMALL | {"network": "dcgan", "discriminator_width": 48, "discriminator_norm": "none", "num_critic": 1}),
         "image": Preset(fields={"images": 32_000_000, "optimizer.schedule": "linear"}, note="CIFAR-10 as published: agon train sngan --data cifar10"),
         "toy": Preset(kind="points", fields=POINTS | {"images": 2_560_000}),
         "tiny": Preset(auto=False, fields=TINY),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agon.config import OptimizerConfig, Preset
 from agon.losses.adversarial import wasserstein_critic, wasserstein_generator
-from agon.two_player import POINTS, TINY, Norm, Penalty, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, SMALL, TINY, Norm, Penalty, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Config(TwoPlayerConfig):
 class WGANGP(TwoPlayerGame):
     Config = Config
     presets = {
-        "digits": Preset(max_size=16, fields={"images": 600_000, "base_size": 2, "optimizer.lr": 5e-4}),
+        "digits": Preset(max_size=16, fields=SMALL | {"num_critic": 2}),
         "image": Preset(fields={"images": 30_000_000}, note="agon train wgan_gp --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS | {"images": 2_560_000, "penalty_weight": 0.1}),
         "tiny": Preset(auto=False, fields=TINY),
