@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from agon.config import Preset
 from agon.errors import UserError
 from agon.losses.adversarial import cross_entropy_discriminator, non_saturating_generator
-from agon.two_player import POINTS, TINY, Init, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, SMALL, TINY, Init, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class ACGAN(TwoPlayerGame):
     needs_condition = True
     smooths_labels = True
     presets = {
-        "digits": Preset(max_size=16, fields={"images": 200_000, "base_size": 2}),
+        "digits": Preset(max_size=16, fields=SMALL),
         "image": Preset(fields={"images": 5_000_000, "batch_size": 100}, note="labelled pictures: agon train acgan --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS),
         "tiny": Preset(auto=False, fields=TINY),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agon.config import Preset
 from agon.losses.adversarial import cross_entropy_discriminator, non_saturating_generator
-from agon.two_player import POINTS, TINY, Network, Norm, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, SMALL, TINY, Network, Norm, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class CGAN(TwoPlayerGame):
     needs_condition = True
     smooths_labels = True
     presets = {
-        "digits": Preset(max_size=16, fields={"images": 400_000}),
+        "digits": Preset(max_size=16, fields=SMALL),
         "image": Preset(fields={"images": 6_000_000}, note="labelled MNIST-sized pictures: agon train cgan --data mnist"),
         "toy": Preset(kind="points", fields=POINTS),
         "tiny": Preset(auto=False, fields=TINY),

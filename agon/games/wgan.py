@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agon.config import OptimizerConfig, Preset
 from agon.losses.adversarial import wasserstein_critic, wasserstein_generator
-from agon.two_player import POINTS, TINY, Init, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import POINTS, SMALL, TINY, Init, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Config(TwoPlayerConfig):
 class WGAN(TwoPlayerGame):
     Config = Config
     presets = {
-        "digits": Preset(max_size=16, fields={"images": 1_000_000, "base_size": 2}),
+        "digits": Preset(max_size=16, fields=SMALL | {"images": 600_000, "width": 32, "num_critic": 2, "weight_clip": 0.05}),
         "image": Preset(fields={"images": 30_000_000}, note="agon train wgan --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS | {"images": 2_560_000, "optimizer.schedule": "constant", "optimizer.lr": 5e-4, "weight_clip": 0.1}),
         "tiny": Preset(auto=False, fields=TINY),

@@ -40,7 +40,7 @@ def plan(name: str) -> list[dict]:
         return [row("r3gan", "digits", seed, 0, "conditional, float32 throughout", precision="fp32") for seed in range(3)]
     if name == "mixtures":
         ours = [row("r3gan", data, seed, 120) for data in MIXTURES for seed in range(5)]
-        others = [(game, 6_400_000 if game in ("wgan", "wgan_gp", "sngan") else 4_600_000) for game in GAMES if game not in ("r3gan", "cgan", "acgan")]
+        others = [(game, 5_000_000 if game in ("wgan", "wgan_gp", "sngan") else 3_600_000) for game in GAMES if game not in ("r3gan", "cgan", "acgan")]
         return ours + [row(game, data, 0, 120, images=images) for game, images in others for data in MIXTURES]  # about the whole budget each
     return [row(game, "digits", 0, 120) for game in GAMES]
 
