@@ -13,8 +13,10 @@ import functools
 import inspect
 import math
 import textwrap
+import types
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from agon.errors import UserError
 from agon.locale import translate
@@ -207,6 +209,19 @@ def field_docs(config_class: type) -> dict[str, str]:
     return docs
 
 
+def type_name(kind: Any, word: Callable[[str], str] = str) -> str:
+    """A type as a user would write it: ``number``, ``whole number``, ``true/false``, ``a | b``, ``... or none``. ``word`` translates."""
+    simple = {float: "number", int: "whole number", bool: "true/false", str: "text", type(None): "none"}
+    origin = get_origin(kind)
+    if origin is Literal:
+        return " | ".join(str(value) for value in get_args(kind))
+    if origin in (Union, types.UnionType):
+        return f" {word('or')} ".join(type_name(each, word) for each in get_args(kind))
+    if origin in (tuple, list):
+        return f"{word('list of')} " + " ".join(type_name(each, word) for each in get_args(kind) if each is not Ellipsis)
+    return word(simple[kind]) if kind in simple else getattr(kind, "__name__", str(kind))
+
+
 def parse_count(text: str | int) -> int:
     """``"200k"`` -> 200000, ``"1.5M"`` -> 1500000; raises UserError otherwise."""
     scale = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
@@ -253,12 +268,13 @@ def _validate(config_class: type, tree: dict[str, Any]):
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, UserError):
             raise cause from None
+        # pydantic also names the member of a union or tuple that did not fit: the field is the longest part that is one
+        kinds, place = _kinds(config_class), [str(part) for part in first["loc"]]
+        field = next(name for end in range(len(place), 0, -1) if (name := ".".join(place[:end])) in kinds)
         raise UserError(
             "The value {value} of '{field}' does not fit. Expected: {expected}.",
-            value=repr(first["input"]),
-            field=".".join(str(part) for part in first["loc"]),
-            expected=first["msg"],
-        ) from None
+            value=repr(first["input"]), field=field, expected=type_name(kinds[field], translate),
+        ) from None  # fmt: skip
 
 
 def _from_text(kind: Any, text: str) -> Any:

@@ -118,6 +118,8 @@ class Game(nn.Module, ABC):
     presets: ClassVar[dict[str, Preset]]
     ema: ClassVar[tuple[str, ...]] = ()
     """Names of the submodules whose moving average is kept and sampled from."""
+    takes_labels: bool = False
+    """Whether :meth:`sample` can be asked for classes (``label``)."""
 
     def __init__(self, config: TrainConfig, spec: DataSpec):
         super().__init__()

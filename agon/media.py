@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agon.errors import UserError
+from agon.errors import UserError, writing
 from agon.locale import translate
 
 GRID_WIDTH = 480  # px; an 8x8 picture shown at its own size is a speck on today's screens
@@ -173,17 +173,18 @@ def write_atomically(path: Path, content: bytes) -> Path:
     """Write a whole file under a temporary name in the same folder, flush it to the disk, rename. Parent folders are
     made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     return path
 
 

@@ -129,7 +129,6 @@ def render(folder: Path) -> str:
 
 
 # ---- the run's files ------------------------------------------------------------------------------------------------
-# -------------------------
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -189,7 +188,6 @@ def _float(value: Any) -> float:
 
 
 # ---- sections -------------------------------------------------------------------------------------------------------
-# -------------------------
 
 
 def _section(title: str, body: str, name: str = "") -> str:
@@ -324,9 +322,9 @@ def _value(result: dict) -> str:
 
 def _card(result: dict) -> str:
     reference = "".join(f"<li>{escape(text)}</li>" for text in _reference(result.get("reference")))
-    counts = translate("{fake} samples against {real} real").format(
-        fake=f"{_finite(result.get('num_fake')):,.0f}", real=f"{_finite(result.get('num_real')):,.0f}"
-    )
+    # known mixtures are compared with the distribution itself: with no real samples
+    template = translate("{fake} samples against {real} real") if result.get("num_real") else translate("{fake} samples")
+    counts = template.format(fake=f"{_finite(result.get('num_fake')):,.0f}", real=f"{_finite(result.get('num_real')):,.0f}")
     rows = _flat({key: result[key] for key in ("protocol", "reference", "details") if result.get(key)})
     protocol = f"<details><summary>{escape(translate('Protocol'))}</summary>{_table(rows)}</details>" if rows else ""
     warned = "".join(f'<p class="note warn">{escape(str(text))}</p>' for text in result.get("warnings") or ())
@@ -477,7 +475,6 @@ def _events(events: list[dict]) -> str:
 
 
 # ---- curves ---------------------------------------------------------------------------------------------------------
-# -------------------------
 
 
 def _curves(log: list[dict]) -> str:

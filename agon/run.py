@@ -18,10 +18,10 @@ from torch import Tensor
 
 import agon
 from agon import catalog
-from agon.config import TrainConfig, build, flatten, nearest, to_dict
+from agon.config import TrainConfig, build, flatten, nearest, require, to_dict
 from agon.data import DATASETS, open_dataset
 from agon.data.source import DataSpec, Source
-from agon.errors import UserError
+from agon.errors import UserError, writing
 from agon.game import Game
 from agon.media import grid, save_image, scatter, write_atomically
 from agon.report import write_report
@@ -29,7 +29,7 @@ from agon.train import checkpoint
 from agon.train.devices import pick_device, resolve_precision
 from agon.train.distributed import Ranks, join
 from agon.train.health import Health
-from agon.train.lock import alone_in
+from agon.train.lock import LOCK, alone_in
 from agon.train.logger import Logger, Total
 from agon.train.randomness import mix
 from agon.train.trainer import Observer, Trainer, images_per_step
@@ -50,6 +50,7 @@ class Run:
         self.config = read_config(self.folder)
         self.spec = spec_from(self.config["data"]["spec"])
         self._game: Game | None = None
+        self._loaded = 0  # images that the weights of ``_game`` have seen: a training that goes on may write newer checkpoints meanwhile
         self._source: Source | None = None
 
     @property
@@ -64,6 +65,12 @@ class Run:
         """The data of the run, opened again and checked to be the same."""
         if self._source is None:
             data = self.config["data"]
+            if not data.get("path") and data["name"] not in DATASETS:
+                raise UserError(
+                    "{run} was trained on data from Python ('{name}'), which a folder cannot open again. "
+                    "Evaluate the run that agon.train returned.",
+                    run=self.folder, name=data["name"],
+                )  # fmt: skip
             self._source = open_dataset(data.get("path") or data["name"], **data["options"])
             if self._source.fingerprint != data["fingerprint"]:
                 raise UserError(
@@ -86,18 +93,14 @@ class Run:
         """Measure the run; results with their protocol are returned and kept in metrics.json (newer values replace older ones)."""
         from agon.metrics.evaluate import evaluate as measure
 
-        results = measure(self.sample, self.source, metrics, num_samples=num_samples, seed=seed, conditional=self._takes_labels())
         path = self.folder / "metrics.json"
-        known = json.loads(path.read_text())["results"] if path.exists() else []
+        known = _measured(path)
+        results = measure(self.sample, self.source, metrics, num_samples=num_samples, seed=seed, conditional=self.game.takes_labels)
         new = {result["metric"] for result in results}
-        num_images = self.num_images
-        results = [{**result, "num_images": num_images} for result in results]
+        results = [{**result, "num_images": self._loaded} for result in results]
         write_atomically(path, json.dumps({"results": [r for r in known if r["metric"] not in new] + results}, indent=1).encode())
         write_report(self.folder)
         return results
-
-    def _takes_labels(self) -> bool:
-        return bool(getattr(self.game, "condition_dim", 0) and self.spec.num_classes)
 
     def _checkpoint(self) -> Path:
         path, complaints = checkpoint.latest(self.folder / "checkpoints")
@@ -117,7 +120,8 @@ class Run:
         return catalog.load(name)
 
     def _load_game(self) -> Game:
-        tensors, _ = checkpoint.load(self._checkpoint())
+        tensors, state = checkpoint.load(self._checkpoint())
+        self._loaded = state["num_images"]
         cls = self._game_class()
         game = cls(build(cls.Config, self.config["fields"]), self.spec)
         game.load_state_dict(tensors["game"])
@@ -157,8 +161,9 @@ def train(
     preset = preset or cls.preset_for(source.spec)
     if preset not in cls.presets:
         raise UserError("{game} has no preset '{preset}'. Did you mean '{near}'?", game=name, preset=preset, near=nearest(preset, list(cls.presets)))
-    if steps is not None and "images" in fields or minutes is not None and minutes <= 0:
+    if steps is not None and "images" in fields or minutes is not None and not minutes > 0:  # not: NaN is no length either
         raise UserError("The length of the run is not clear. Expected steps or images, not both, and minutes above 0.")
+    require(steps is None or isinstance(steps, int) and steps > 0, "steps", steps, "a whole number above 0")
     config = build(cls.Config, cls.presets[preset].fields, fields)
     ranks.share(config.batch_size)
     torch.manual_seed(mix(config.seed))
@@ -168,8 +173,12 @@ def train(
     folder = Path(out) if out else Path("runs") / _slug(f"{name}-{source.name}")
     stored = {"path": _path_of(data), "options": {k: v for k, v in (data_options or {}).items() if k != "cache_dir"}}
     description = _describe(name, preset, source, stored, built.config, device, ranks, command)
-    _claim(folder, description, ranks)
+    description = json.loads(json.dumps(description))
+    _check_free(folder, description)
+    ranks.barrier()  # before the first rank writes what the others look at
     with alone_in(folder) if ranks.first else nullcontext():
+        if ranks.first:
+            write_atomically(folder / "config.json", json.dumps(description, indent=1, ensure_ascii=False).encode())
         run = _train(built, source, folder, device, ranks, minutes, console, tensorboard)
     run._source = source
     return run
@@ -183,7 +192,9 @@ def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: 
             "remove the folder to start anew.",
             run=folder, why="; ".join(complaints),
         )  # fmt: skip
-    total = Total(images=game.config.images, seconds=minutes * 60 if minutes else None)
+    # the records count the training time since the run began; the bound is that of this launch
+    seconds = json.loads((found / checkpoint.STATE).read_bytes())["seconds"] if found else 0.0
+    total = Total(images=game.config.images, seconds=seconds + minutes * 60 if minutes else None)
     logger = None
     if ranks.first:
         logger = Logger(folder, console=console, total=total, resume_at=int(found.name) if found else 0, tensorboard=tensorboard)
@@ -283,7 +294,7 @@ def snapshot(game: Game, source: Source) -> Tensor:
     if game.spec.kind == "points":
         real = source.read(np.arange(min(2000, len(source)))).real
         return scatter(draw(game, 2000, seed=0), real)
-    classes = min(game.spec.num_classes, GRID_CLASSES) if getattr(game, "condition_dim", 0) else 0
+    classes = min(game.spec.num_classes, GRID_CLASSES) if game.takes_labels else 0
     if not classes:
         return grid(draw(game, 64, seed=0), columns=8)
     return grid(draw(game, classes * GRID_COLUMNS, seed=0, label=torch.arange(classes).repeat_interleave(GRID_COLUMNS)), columns=GRID_COLUMNS)
@@ -292,6 +303,8 @@ def snapshot(game: Game, source: Source) -> Tensor:
 @torch.no_grad()
 def draw(game: Game, n: int, *, seed: int = 0, label: Any = None, **conditions: Any) -> Tensor:
     """(n, *spec.shape) samples on the CPU, made in parts so that memory stays bounded."""
+    if not -(1 << 63) <= seed < 1 << 63:
+        raise UserError("The seed {seed} cannot be used. Expected a whole number of at most 63 bits.", seed=seed)
     if label is not None:
         label = torch.as_tensor(label).expand(n) if torch.as_tensor(label).dim() == 0 else torch.as_tensor(label)
         if len(label) != n:
@@ -308,13 +321,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json. Raises UserError when there is none."""
     try:
         config = json.loads((folder / "config.json").read_text())
-        if {"game", "data", "fields"} <= config.keys():
+        if {"game", "data", "fields"} <= config.keys() and {"name", "options", "fingerprint"} <= config["data"].keys():
+            spec_from(config["data"]["spec"])
             return config
     except (FileNotFoundError, NotADirectoryError):
         raise UserError("{folder} is no run folder: it has no config.json. Expected a folder that 'agon train' wrote.", folder=folder) from None
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         pass
     raise UserError("{folder}/config.json cannot be read. Expected the file that 'agon train' wrote; restore it.", folder=folder)
+
+
+def _measured(path: Path) -> list[dict]:
+    """The results that metrics.json holds. Raises UserError for one that was damaged: it would be replaced otherwise."""
+    if not path.exists():
+        return []
+    try:
+        results = json.loads(path.read_text())["results"]
+        if all("metric" in result for result in results):
+            return results
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise UserError("{path} cannot be read. Expected the file that 'agon evaluate' wrote; restore or remove it.", path=path)
 
 
 def spec_from(stored: dict[str, Any]) -> DataSpec:
@@ -358,23 +385,21 @@ def _describe(
     }  # fmt: skip
 
 
-def _claim(folder: Path, description: dict, ranks: Ranks) -> None:
-    """Make the folder this run's, or find that it is this run's already. Nothing that is there is replaced."""
-    path = folder / "config.json"
-    description = json.loads(json.dumps(description))
-    if path.exists():
-        _check_same(folder, read_config(folder), description)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError("{folder} holds other files. Expected a new folder or a run to resume: choose another --out.", folder=folder)
-    ranks.barrier()
-    if ranks.first:
-        write_atomically(path, json.dumps(description, indent=1, ensure_ascii=False).encode())
-    ranks.barrier()
+def _check_free(folder: Path, description: dict) -> None:
+    """Find the folder new, or this run's already. Nothing is written."""
+    with writing(folder):
+        if (folder / "config.json").exists():
+            _check_same(folder, read_config(folder), description)
+        elif folder.exists() and not folder.is_dir():
+            raise UserError("{folder} is a file. Expected a new folder or a run to resume: choose another --out.", folder=folder)
+        elif folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
+            raise UserError("{folder} holds other files. Expected a new folder or a run to resume: choose another --out.", folder=folder)
 
 
 def _check_same(folder: Path, old: dict, new: dict) -> None:
+    other_data = old["data"]["fingerprint"] != new["data"]["fingerprint"]
     before, now = (
-        {"game": run["game"], "data": run["data"]["fingerprint"], "data.options": run["data"].get("options", {}), **flatten(run["fields"])}
+        {"game": run["game"], "data": run["data"]["name"] if other_data else "", "data.options": run["data"]["options"], **flatten(run["fields"])}
         for run in (old, new)
     )  # fmt: skip
     for name in now:
@@ -383,6 +408,8 @@ def _check_same(folder: Path, old: dict, new: dict) -> None:
                 "{folder} holds a run with other settings: {field} was {before}, now {now}. Use the same settings to resume it, or choose another --out.",
                 folder=folder, field=name, before=before.get(name), now=now[name],
             )  # fmt: skip
+    if other_data:
+        raise UserError("The data of {run} have changed since it was trained. Expected the content it began with; restore it, or train anew.", run=folder)
 
 
 def _crossed(trainer: Trainer, every: int) -> bool:

@@ -166,6 +166,7 @@ class TwoPlayerGame(Game):
         super().__init__(config, spec)
         self._check(config, spec)
         self.condition_dim = self._condition_dim(config, spec)
+        self.takes_labels = bool(self.condition_dim) and not self._by_vector()
         mode = self.condition_mode if self.condition_dim else "none"
         self.augmentation = check_policy(config.diffaugment) if spec.kind == "image" else ()
         self.generator = build_generator(config, spec, self.condition_dim)

@@ -67,6 +67,8 @@ def overrides(draw, cls):
         found["optimizer.halve_every_images"] = draw(leaves["optimizer.halve_every_images"])
     if found.get("optimizer.schedule") == "geometric":
         found["optimizer.lr_final"] = draw(st.floats(1e-6, 1))
+    if found.get("optimizer.name") in ("rmsprop", "sgd"):
+        found["optimizer.beta2_final"] = None
     return found
 
 

@@ -119,9 +119,25 @@ def test_steps_bound_images(tmp_path):
 
 
 def test_one_folder_is_trained_by_one_process(copied):
+    before = (copied / "config.json").read_bytes()
     with alone_in(copied), pytest.raises(UserError, match="by another process"):
         go(copied, images=320)
+    assert (copied / "config.json").read_bytes() == before  # the other process's length stands
     assert go(copied, images=320).num_images == 320  # the lock went with its holder
+
+
+def test_minutes_count_from_this_launch(copied, monkeypatch):
+    totals = []
+
+    class Watched(agon.run.Logger):
+        def __init__(self, *args, total, **options):
+            totals.append(total)
+            super().__init__(*args, total=total, **options)
+
+    monkeypatch.setattr(agon.run, "Logger", Watched)
+    spent = json.loads((copied / "checkpoints" / f"{240:012d}" / "state.json").read_text())["seconds"]
+    go(copied, images=320, minutes=2)
+    assert spent > 0 and totals[0].seconds == spent + 120
 
 
 def test_a_step_back_leaves_the_log_as_if_it_had_never_been(finished, tmp_path, monkeypatch):
@@ -195,11 +211,10 @@ def test_a_finished_run_stays_as_it_is_and_goes_on_when_it_is_to_be_longer(copie
 @pytest.mark.parametrize(
     "fields, named",
     [({"seed": 5}, "seed was 0, now 5"), ({"batch_size": 4}, "batch_size was 8, now 4"), ({"optimizer.lr": 0.5}, r"optimizer\.lr was .*, now 0\.5"),
-     ({"game": "gan"}, "game was r3gan, now gan"), ({"data": "other"}, "data was "), ({"preset": "digits"}, "batch_size was 8, now 64")],
+     ({"game": "gan"}, "game was r3gan, now gan"), ({"preset": "digits"}, "batch_size was 8, now 64")],
 )  # fmt: skip
 def test_other_settings_are_refused_by_name_and_nothing_changes(copied, fields, named):
     before = tree(copied)
-    fields = fields | ({"data": source(seed=1)} if "data" in fields else {})
     with pytest.raises(UserError, match=f"other settings: {named}.*choose another --out"):
         go(copied, **fields)
     assert tree(copied) == before
@@ -228,12 +243,15 @@ def test_a_foreign_folder_is_refused_and_untouched(tmp_path):
     with pytest.raises(UserError, match="holds other files"):
         go(folder)
     assert tree(folder) == {"picture.txt": b"mine"}
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="is a file"):
         go(folder / "picture.txt")
     assert tree(folder) == {"picture.txt": b"mine"}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"game": "gan"}'])
+DAMAGED = ["", "{", "[]", "{}", '{"game": "gan"}', '{"game": "gan", "data": {}, "fields": {}}', '{"game": "gan", "data": null, "fields": {}}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_config_that_cannot_be_read_is_refused_and_kept(copied, content):
     (copied / "config.json").write_text(content)
     before = tree(copied)
@@ -356,6 +374,23 @@ def test_data_that_have_changed_are_not_measured_against(tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="have changed since it was trained"):
         load(folder).evaluate()
+
+
+def test_a_measurement_belongs_to_the_weights_that_were_measured(copied):
+    run = load(copied)
+    with pytest.raises(UserError, match="data from Python"):
+        run.evaluate()
+    run._source = source()
+    run.sample(1)
+    go(copied, images=320)
+    assert {result["num_images"] for result in run.evaluate(["near_copies"], num_samples=20)} == {240}
+
+
+def test_data_that_have_changed_are_not_trained_on(copied):
+    before = tree(copied)
+    with pytest.raises(UserError, match="have changed since it was trained"):
+        go(copied, data=source(seed=1))
+    assert tree(copied) == before
 
 
 def test_points_train_into_a_folder_too(tmp_path):

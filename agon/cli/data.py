@@ -7,6 +7,7 @@ import json
 
 from agon.cli import Parser
 from agon.errors import UserError
+from agon.locale import translate
 
 
 def main(argv: list[str]) -> int:
@@ -17,19 +18,23 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     from agon.data.check import as_text, check
 
-    report = check(arguments.folder, size=arguments.size, channels=arguments.channels)
+    wanted = None if arguments.size is None else size(arguments.size)
+    report = check(arguments.folder, size=wanted, channels=arguments.channels)
     print(json.dumps(report, indent=2, ensure_ascii=False) if arguments.json else as_text(report))
     return 0 if report["usable"] else 1
 
 
 def parser() -> argparse.ArgumentParser:
-    top = Parser(prog="agon data", description=__doc__)
+    about = translate("Look into a folder of pictures: what is there, what is wrong with which file, what training would do.")
+    top = Parser(prog="agon data", description=about)
     check = top.add_subparsers(dest="action", required=True, metavar="check").add_parser(
-        "check", help="say what is in a folder or .zip of pictures", description=__doc__)
-    check.add_argument("folder", metavar="FOLDER", help="a folder of pictures (sub-folder = class), or a .zip of one")
-    check.add_argument("--size", type=size, metavar="N or HxW", help="as `agon train --data.size`: the height and width to train at")
-    check.add_argument("--channels", type=int, choices=(1, 3, 4), help="as `agon train --data.channels`: 1 grey, 3 colour, 4 colour and alpha")
-    check.add_argument("--json", action="store_true", help="print the report as JSON")
+        "check", help=translate("say what is in a folder or .zip of pictures"), description=about)
+    add = check.add_argument
+    add("folder", metavar="FOLDER", help=translate("a folder of pictures (sub-folder = class), or a .zip of one"))
+    # read in main: argparse would put words of its own in the place of a UserError raised by a type
+    add("--size", metavar="N or HxW", help=translate("as `agon train --data.size`: the height and width to train at"))
+    add("--channels", type=int, choices=(1, 3, 4), help=translate("as `agon train --data.channels`: 1 grey, 3 colour, 4 colour and alpha"))
+    add("--json", action="store_true", help=translate("one JSON object on stdout"))
     return top
 
 

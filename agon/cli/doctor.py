@@ -117,6 +117,8 @@ def _torch() -> dict[str, Any] | None:
         import torch
     except Exception as error:  # a broken installation may raise anything (OSError for a missing library is usual)
         return {"error": f"{type(error).__name__}: {error}".split("\n", 1)[0]}
+    from agon.train.devices import has_bf16  # what training asks, so that both say the same
+
     devices = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -125,7 +127,7 @@ def _torch() -> dict[str, Any] | None:
                 "device": f"cuda:{index}",
                 "name": properties.name,
                 "memory_gb": round(properties.total_memory / GB, 1),
-                "bf16_native": properties.major >= 8,
+                "bf16_native": has_bf16(torch.device("cuda", index)),
             }
         )
     if torch.backends.mps.is_available():
@@ -134,7 +136,7 @@ def _torch() -> dict[str, Any] | None:
         {
             "device": "cpu",
             "name": _processor(),
-            "bf16_native": _cpu_bf16(torch),
+            "bf16_native": has_bf16(torch.device("cpu")),
             "vectors": torch.backends.cpu.get_cpu_capability(),
         }
     )
@@ -151,19 +153,6 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _cpu_bf16(torch) -> bool:
-    """Whether the processor multiplies bf16 itself. Without that, bf16 runs by conversion and is slower than
-    float32.
-    """
-    known = [
-        getattr(torch.cpu, name)
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        if hasattr(torch.cpu, name)
-    ]
-    flags = _read("/proc/cpuinfo")
-    return any(test() for test in known) or "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def _problems(findings: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from agon.cli import Parser
+from agon.config import type_name
 from agon.locale import translate
 
 
@@ -67,19 +67,6 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def type_name(kind: Any) -> str:
-    """A type as a user would write it: ``number``, ``whole number``, ``yes/no``, ``a | b``, ``... or none``."""
-    simple = {float: "number", int: "whole number", bool: "true/false", str: "text", type(None): "none"}
-    origin = get_origin(kind)
-    if origin is Literal:
-        return " | ".join(str(value) for value in get_args(kind))
-    if origin in (Union, types.UnionType):
-        return " or ".join(type_name(each) for each in get_args(kind))
-    if origin in (tuple, list):
-        return "list of " + " ".join(type_name(each) for each in get_args(kind) if each is not Ellipsis)
-    return simple.get(kind, getattr(kind, "__name__", str(kind)))
-
-
 def render(description: dict[str, Any]) -> str:
     """The page for a terminal."""
     room = min(140, max(60, shutil.get_terminal_size((120, 24)).columns))
@@ -102,11 +89,10 @@ def render(description: dict[str, Any]) -> str:
 
 
 def _preset(name: str, preset: dict[str, Any], room: int) -> list[str]:
-    limit = (
-        translate("pictures up to {size} pixels").format(size=preset["max_size"])
-        if preset["max_size"]
-        else preset["for"]
-    )
+    kinds = {"image": translate("pictures"), "points": translate("points")}
+    limit = kinds.get(preset["for"], preset["for"]) if preset["chosen_by_itself"] else translate("any data")
+    if preset["max_size"]:
+        limit = translate("pictures up to {size} pixels").format(size=preset["max_size"])
     chosen = translate("chosen by itself") if preset["chosen_by_itself"] else translate("by name only")
     lines = [f"  {name}  ({limit}; {chosen})", f"        {preset['command']}"]
     if preset["note"] and preset["note"] != preset["command"]:

@@ -5,8 +5,11 @@ agon train GAME [--data D] [--preset P] [--out RUN] [--steps N | --images 200k] 
 
 from __future__ import annotations
 
+import argparse
+import os
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ def main(argv: list[str]) -> int:
     options, rest = parser.parse_known_args(argv)
     words = _pairs(rest)
     data_options = {name.removeprefix("data."): _value(text) for name, text in words.items() if name.startswith("data.")}
+    if options.ignored is not None:  # the help's placeholder, taken by its word
+        data_options["OPTION"] = options.ignored
     given = _from_file(options.config)
     if options.steps is not None:
         given.pop("images", None)  # the command line goes before the file, and --steps says the same thing there
@@ -29,7 +34,6 @@ def main(argv: list[str]) -> int:
         overrides["images"] = parse_count(options.images)
     _check_fields(options.game, overrides)
 
-    from agon.report import write_report
     from agon.run import train
 
     run = train(
@@ -38,15 +42,15 @@ def main(argv: list[str]) -> int:
         console=True, tensorboard=options.tensorboard, data_options=_sized(data_options),
         command=shlex.join(["agon", "train", *argv]), **overrides,
     )  # fmt: skip
-    _conclude(run, write_report(run.folder))
+    if os.environ.get("RANK", "0") == "0":  # under torchrun every process comes here
+        _conclude(run)
     return 128 + run.stopped_by if run.stopped_by else 0
 
 
 def _parser() -> Parser:
     from agon.catalog import games
 
-    listing = "\n".join(f"  {name:<10} {entry.summary}" for name, entry in games().items())
-    import argparse
+    listing = "\n".join(f"  {name:<10} {textwrap.shorten(entry.summary, 100, placeholder=' ...')}" for name, entry in games().items())
 
     parser = Parser(
         prog="agon train", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -106,11 +110,11 @@ def _from_file(path: str | None) -> dict[str, Any]:
 
     try:
         content = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(
             "The configuration {path} cannot be read: {why}. Expected "
             "a YAML or JSON file of fields.",
-            path=path, why=str(error).replace("\n", " "),
+            path=path, why=getattr(error, "strerror", None) or str(error).replace("\n", " "),
         ) from None  # fmt: skip
     if not isinstance(content, dict):
         raise UserError("The configuration {path} holds no fields. Expected lines such as 'batch_size: 32'.", path=path)
@@ -137,9 +141,9 @@ def _sized(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _conclude(run, report: Path) -> None:
+def _conclude(run) -> None:
     grids = sorted((run.folder / "samples").glob("*.png"))
-    for name, value in (("run", run.folder), ("samples", grids[-1] if grids else "-"), ("report", report)):
+    for name, value in (("run", run.folder), ("samples", grids[-1] if grids else "-"), ("report", run.folder / "report.html")):
         print(f"{name:<8} {value}")
     if run.stopped_by:
         print(translate("Stopped and saved. The same command goes on from here."), file=sys.stderr)

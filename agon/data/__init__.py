@@ -11,8 +11,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agon.config import type_name
 from agon.data.names import DATASETS
 from agon.errors import UserError
+from agon.locale import translate
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +114,7 @@ def check_options(name: object, opener: Any, options: dict) -> None:
             raise UserError("The data set '{name}' has no option '{key}'. It knows: {known}.", name=shown, key=key, known=", ".join(kinds))
         if not fits(value, kinds[key]):
             raise UserError("The option '{key}' of '{name}' cannot be {value}. Expected {kind}.", key=key, name=shown, value=repr(value),
-                            kind=getattr(kinds[key], "__name__", None) or str(kinds[key]).replace("pathlib.", ""))
+                            kind=type_name(kinds[key], translate))
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -89,7 +89,7 @@ def _counted(values: Any) -> dict[str, int]:
 def as_text(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = [_line("{path}: {pictures} pictures, {bad} bad", path=report["path"], pictures=report["pictures"], bad=len(report["bad"]))]
-    for title, key in (("classes", "classes"), ("sizes", "sizes"), ("modes", "modes"), ("formats", "formats"),
+    for title, key in (("classes", "classes"), ("sizes (width x height)", "sizes"), ("modes", "modes"), ("formats", "formats"),
                        ("other files", "other_files")):
         if report[key]:
             lines.append(f"  {translate(title)}: {_table(report[key])}")
@@ -99,8 +99,8 @@ def as_text(report: dict[str, Any]) -> str:
     lines += ["  " + _line("bad: {file} {why}", **entry) for entry in report["bad"]]
     will = report["will"]
     if will:
-        lines.append("  " + _line("training would use {width}x{height} pixels, {channels} channels; {resized} pictures would be resized "
-                                  "({enlarged} of them enlarged): {how}", **will))
+        lines.append("  " + _line("training would use --size {height}x{width} (height x width), {channels} channels; {resized} pictures would be resized "
+                                  "({enlarged} of them enlarged): {how}", **{**will, "how": translate(will["how"])}))
     if report["stop"]:
         lines.append("  " + _line("training would stop: {why}", why=report["stop"]))
     return "\n".join(lines)

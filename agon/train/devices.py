@@ -32,7 +32,7 @@ def pick_device(name: str | None = None) -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is computed natively: emulated, it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         flags = _cpu_flags()
         return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agon.errors import UserError
+from agon.errors import UserError, writing
 
 try:
     import fcntl
@@ -15,13 +15,19 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
+LOCK = ".lock"
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold ``folder``/.lock. Raises UserError if another process does; a file system that has no locks is taken as it is."""
-    with open(folder / ".lock", "a") as file:
+    """Hold ``folder``/.lock; the folder is made if need be. Raises UserError if another process holds it or nobody may write there; a file
+    system that has no locks is taken as it is."""
+    path = folder / LOCK
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with open(path, "a") as file:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

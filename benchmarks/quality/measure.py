@@ -53,8 +53,8 @@ def work(task: dict) -> dict:
     from agon import catalog
     from agon.config import build
     from agon.data import open_dataset
-    from agon.metrics.evaluate import evaluate
     from agon.media import save_image
+    from agon.metrics.evaluate import evaluate
     from agon.run import draw, snapshot
     from agon.train.randomness import mix
     from agon.train.trainer import Trainer

@@ -110,6 +110,12 @@ def test_what_a_finished_run_prints_and_leaves(capsys, tmp_path):
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["000000000024"]
 
 
+def test_only_the_first_of_several_processes_prints(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert cli.main(["train", "gan", *DATA, "--steps", "2", "--out", "run"]) == 0
+    assert not capsys.readouterr().out
+
+
 def test_fields_from_the_command_line_reach_the_game():
     words = ["--discriminator_hidden", "12,10", "--generator-hidden=[9]", "--optimizer.lr", "3e-3", "--optimizer.beta2_final", "none",
         "--label_smoothing=0.1", "--images", "0.016k"]
@@ -158,7 +164,12 @@ def test_minutes_end_a_run_early_and_it_goes_on_later(tmp_path):
         (["gan", "8"], "'8' was not expected"),
         (["gan", "--preset", "tinny"], "no preset 'tinny'.*'tiny'"),
         (["gan", "--images", "lots"], "'lots'.*200k"),
-        (["gan", "--steps", "0"], "'images'"),
+        (["gan", "--steps", "0"], "0 of 'steps'"),
+        (["gan", "--minutes", "nan"], "length"),
+        (["gan", "--data.OPTION", "9"], "no option 'OPTION'"),
+        (["gan", "--compile", "perhaps"], "'perhaps' of 'compile' does not fit. Expected: true/false"),
+        (["gan", "--discriminator_lr", "x"], "'x' of 'discriminator_lr' does not fit. Expected: number or none"),
+        (["gan", "--generator_hidden", "8,x"], "'x' of 'generator_hidden' does not fit. Expected: list of whole number"),
         (["gan", "--minutes", "soon"], "soon"),
         (["gan", "--device", "abacus"], "'abacus'.*doctor"),
         (["gan", "--data", "digitz"], "'digitz'.*'digits'"),
@@ -202,13 +213,44 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(capsys, tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_a_place_below_a_file_is_one_line(capsys, run):
+    Path("file").write_text("mine")
+    assert "is a file" in refused(capsys, "train", "gan", *DATA, "--steps", "2", "--out", "file")
+    assert "cannot be written: Not a directory" in refused(capsys, "train", "gan", *DATA, "--steps", "2", "--out", "file/run")
+    for out in ("file/grid.png", "file/samples"):
+        assert "cannot be written: Not a directory" in refused(capsys, "sample", str(run), "--out", out)
+    assert Path("file").read_text() == "mine"
+
+
+def test_a_seed_beyond_all_numbers_is_one_line(capsys, run):
+    assert "63 bits" in refused(capsys, "sample", str(run), "--seed", "9" * 30)
+
+
+def test_a_damaged_metrics_file_is_kept(capsys, run):
+    path = run / "metrics.json"
+    path.write_text("{")
+    try:
+        assert "metrics.json cannot be read" in refused(capsys, "evaluate", str(run))
+        assert path.read_text() == "{"
+    finally:
+        path.unlink()
+
+
+def test_a_game_on_condition_vectors_trains_and_samples(capsys):
+    argv = ["train", "cgan", *DATA, "--data.condition", "true", "--steps", "2", "--out", "vectors"]
+    assert cli.main(argv) == 0 and cli.main(["sample", "vectors", "-n", "4"]) == 0
+    assert cli.main(["evaluate", "vectors", "-n", "20", "--metrics", "near_copies"]) == 0
+    assert "conditioned on vectors" in refused(capsys, "sample", "vectors", "--class", "0", "--out", "other.png")
+
+
 def test_other_settings_or_data_are_refused_and_the_run_left_alone(capsys, run):
     before = contents(run)
     argv = ["train", "cgan", *DATA, "--steps", "4", "--out", str(run)]
     assert re.search(r"optimizer\.lr was 0\.0002, now 0\.01", refused(capsys, *argv, "--optimizer.lr", "0.01"))
     assert re.search(r"seed was 0, now 3", refused(capsys, *argv, "--seed", "3"))
     assert re.search(r"game was cgan, now gan", refused(capsys, "train", "gan", *argv[2:]))
-    assert re.search(r"data was", refused(capsys, *argv, "--data.length", "100"))
+    assert re.search(r"data\.options was.*200.*now.*100", refused(capsys, *argv, "--data.length", "100"))
+    assert re.search(r"data was shapes, now toy:ring8", refused(capsys, "train", "cgan", "--data", "toy:ring8", "--data.labelled", "true", *argv[6:]))
     assert contents(run) == before
 
 

@@ -152,7 +152,7 @@ class Unlabelled(Items):
     (Endless(), {}, "IterableDataset"), (DataLoader(Items([PIXELS[0]])), {}, "loader.dataset"), (Items([]), {}, "is empty"),
     (Items([{"picture": 1}]), {}, "without 'image'"), (Items(["text"]), {}, "is str"), (Items([PIXELS[0]]), {"size": 8}, "on its own"),
     (Items([PIXELS[0]]), {"value_range": (0, 255)}, r"Expected \(-1, 1\)"), (Unlabelled([]), {}, "num_classes=10"),
-    (Items([PIXELS[0]]), {"workers": 1}, "Did you mean 'num_workers'"), (Items([PIXELS[0]]), {"num_workers": "two"}, "Expected int"),
+    (Items([PIXELS[0]]), {"workers": 1}, "Did you mean 'num_workers'"), (Items([PIXELS[0]]), {"num_workers": "two"}, "Expected whole number"),
     (Items([(PIXELS[0], 1.5)]), {}, "has label 1.5"), (Items([(PIXELS[0], "cat")]), {}, "has label 'cat'"),
     (Items([Image.fromarray(np.full((4, 4), 3.0, np.float32))]), {}, "a picture that holds float values from 3"),
 ])
