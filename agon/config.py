@@ -125,7 +125,7 @@ class Preset:
     fields: dict[str, Any]
     """Dotted field name -> value."""
     kind: str = "image"
-    """The kind of data it is for ("image", "points")."""
+    """The kind of data it is for ("image", "points", "any")."""
     max_size: int = 1 << 30
     """Chosen by itself for pictures whose longer side is at most this (the first fitting preset wins)."""
     auto: bool = True

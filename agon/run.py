@@ -86,7 +86,10 @@ class Run:
         return int(self._checkpoint().name)
 
     def sample(self, n: int, *, seed: int = 0, **conditions: Any) -> Tensor:
-        """(n, *spec.shape) samples on the CPU, in [-1, 1] for pictures; ``label``: one class for all, or (n,) of them."""
+        """(n, *spec.shape) samples on the CPU, in [-1, 1] for pictures; ``label``: one class for all, its number or its name, or (n,) numbers."""
+        require(n >= 0, "n", n, "0 or more")
+        if isinstance(conditions.get("label"), str):
+            conditions["label"] = class_number(conditions["label"], self.spec)
         return draw(self.game, n, seed=seed, **conditions)
 
     def evaluate(self, metrics: list[str] | None = None, *, num_samples: int | None = None, seed: int = 0) -> list[dict]:
@@ -342,6 +345,17 @@ def _measured(path: Path) -> list[dict]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise UserError("{path} cannot be read. Expected the file that 'agon evaluate' wrote; restore or remove it.", path=path)
+
+
+def class_number(text: str, spec: DataSpec) -> int:
+    """A class by number or name. Raises UserError for one that is not there."""
+    if text in spec.class_names:
+        return spec.class_names.index(text)
+    if text.isdecimal() and int(text) < spec.num_classes:
+        return int(text)
+    names = ", ".join(spec.class_names[:20]) or f"0 to {spec.num_classes - 1}"
+    known = names if spec.num_classes else "none (the data have no classes)"
+    raise UserError("There is no class '{label}'. Expected one of: {names}.", label=text, names=known)
 
 
 def spec_from(stored: dict[str, Any]) -> DataSpec:

@@ -52,6 +52,10 @@ SMALL = {
 """Fields that the presets for tiny pictures share (docs/log.md says what they gave): a minute or less of a CPU on digits."""
 
 
+WIDEST_EMBEDDING = 768
+"""Length of a bilinear head's embedding where the features are longer; R3GAN's are as long as its features, 768."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TwoPlayerConfig(TrainConfig):
     latent_dim: int = 100
@@ -77,7 +81,7 @@ class TwoPlayerConfig(TrainConfig):
     expansion: int = 2
     """How much wider a residual block is inside (r3gan)."""
     embedding_dim: int = 64
-    """Length of a condition's embedding in r3gan's generator (a bilinear head's is as long as the features, as published)."""
+    """Length of a condition's embedding in r3gan's generator (a bilinear head's is as long as the features, up to 768, as published)."""
     generator_hidden: tuple[int, ...] = (256, 512, 1024)
     """Hidden layers of an MLP generator."""
     discriminator_hidden: tuple[int, ...] = (512, 256)
@@ -178,7 +182,7 @@ class TwoPlayerGame(Game):
         backbone = build_backbone(config, spec, self.condition_dim if mode == "concat" else 0)
         self.discriminator = Discriminator(
             backbone, mode, self.condition_dim, bias=getattr(backbone, "head_bias", True),
-            minibatch_kernels=config.minibatch_discrimination, embedding_dim=backbone.out_features,
+            minibatch_kernels=config.minibatch_discrimination, embedding_dim=min(backbone.out_features, WIDEST_EMBEDDING),
         )  # fmt: skip
         self.coupled = {name.partition(".")[0] for name in self.batch_coupled()}
         for network in (self.generator, self.discriminator):

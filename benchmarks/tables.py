@@ -27,6 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
 DIGITS = ("frechet", "accuracy", "precision", "recall", "coverage", "near_copies", "kid")
 MIXTURES = ("modes", "high_quality", "reverse_kl")
 SHARES = {"accuracy", "precision", "recall", "coverage", "near_copies", "high_quality"}
@@ -38,7 +39,7 @@ HEADS = {
         "high_quality": "high quality", "reverse_kl": "reverse KL", "perfect": "*a perfect sampler*", "case": "case", "ratio": "faster (bf16)",
         "ratio32": "faster (float32)", "images": "images per CPU-second", "memory": "peak memory", "textbook": "textbook loop", "bar": "aim",
         "none": "*Not measured yet.*", "median": "Median over the seeds, range in brackets.",
-        "machine": "Machine", "command": "Command", "published": "published",
+        "machine": "Machine", "command": "Command", "published": "published", "drawn": "What seed 0 draws (points: data in grey, samples in red):",
     },
     "zh": {
         "game": "游戏", "setting": "设置", "data": "数据", "seeds": "种子数", "cpu_seconds": "CPU 秒", "frechet": "Fréchet 距离", "kid": "KID",
@@ -46,7 +47,7 @@ HEADS = {
         "high_quality": "高质量样本", "reverse_kl": "反向 KL", "perfect": "*完美采样器*", "case": "任务", "ratio": "加速比（bf16）",
         "ratio32": "加速比（float32）", "images": "每 CPU 秒图片数", "memory": "峰值内存", "textbook": "教科书写法", "bar": "目标",
         "none": "*尚未测量。*", "median": "各种子的中位数，括号内为范围。",
-        "machine": "机器", "command": "命令", "published": "论文报告",
+        "machine": "机器", "command": "命令", "published": "论文报告", "drawn": "种子 0 画出的样本（点：数据为灰色，样本为红色）：",
     },
 }  # fmt: skip
 PUBLISHED = (
@@ -186,6 +187,9 @@ def game_result(game: str, words: dict[str, str]) -> str:
             lines.append([f"`{data}` {setting}".strip(), str(len(group)), cell(group, "cpu_seconds"), *[cell(group, name) for name in names]])
         if lines:
             parts.append(table([words["data"], words["seeds"], words["cpu_seconds"], *[words[name] for name in names]], lines))
+    drawn = [f"![{game}, {data}](../images/{game}-{data}.png)" for data in ("digits", "ring8", "grid25") if (IMAGES / f"{game}-{data}.png").is_file()]
+    if parts and drawn:
+        parts.append(words["drawn"] + "\n\n" + "\n".join(drawn))
     commands = list(dict.fromkeys(row["command"] for row in rows if row.get("command")))
     if commands:
         parts.append("```bash\n" + "\n".join(commands) + "\n```")
@@ -202,9 +206,10 @@ def presets_table(game: str) -> str:
     cls = catalog.load(game)
     lines = []
     for name, preset in cls.presets.items():
-        fits = preset.kind if preset.kind != "image" else "pictures" + (f" up to {preset.max_size} pixels" if preset.max_size < 1 << 30 else "")
+        fits = {"image": "pictures", "any": "any data"}.get(preset.kind, preset.kind)
+        fits += f" up to {preset.max_size} pixels" if preset.max_size < 1 << 30 else ""
         chosen = "yes" if preset.auto else "by name only"
-        lines.append([f"`{name}`", fits if preset.auto else "anything", chosen, ", ".join(f"`{key}={plain(value)}`" for key, value in preset.fields.items())])
+        lines.append([f"`{name}`", fits, chosen, ", ".join(f"`{key}={plain(value)}`" for key, value in preset.fields.items())])
     common = {name: default for name, _, default, _ in fields(TwoPlayerConfig)}
     own = [f"`{name}={plain(default)}`" for name, _, default, _ in fields(cls.Config) if name not in common or common[name] != default]
     text = "\n".join("| " + " | ".join(line) + " |" for line in (["preset", "for", "chosen by itself", "sets"], ["---"] * 4, *lines))

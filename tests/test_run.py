@@ -158,6 +158,16 @@ def test_a_step_back_leaves_the_log_as_if_it_had_never_been(finished, tmp_path, 
     assert after[:5] == before[:5] and after[5:] != before[5:], "other random numbers after the step back"
 
 
+def test_a_class_by_its_name(finished):
+    run = load(finished)
+    assert torch.equal(run.sample(3, seed=1, label="b"), run.sample(3, seed=1, label=1))
+    for wrong in ("d", "3", ""):
+        with pytest.raises(UserError, match="Expected one of: a, b, c"):
+            run.sample(3, label=wrong)
+    with pytest.raises(UserError, match="0 or more"):
+        run.sample(-1)
+
+
 # --- going on ---------------------------------------------------------------------------------------------------------------------------
 
 

@@ -582,3 +582,10 @@ def test_what_does_go_together():
     for fields in ({"penalty": "r1", "discriminator_norm": "instance"}, {"penalty": "wgan_gp", "network": "resnet"}, {"penalty": "dragan", "network": "mlp"}):
         game = make("dcgan", PICTURES, **fields)
         assert all(term.isfinite() for term in game.discriminator_loss(batch(PICTURES), context()).values())
+
+
+def test_a_bilinear_embedding_is_as_long_as_the_features_and_no_longer_than_published():
+    for size in (8, 64):
+        game = make("r3gan", DataSpec("image", (1, size, size), 3), network="dcgan", discriminator_width=64 if size == 64 else 8, base_size=4, **PLAIN)
+        assert game.discriminator.embedding.out_features == min(game.discriminator.backbone.out_features, 768)
+        assert size == 8 or game.discriminator.backbone.out_features > 768

@@ -29,18 +29,7 @@ def main(argv: list[str]) -> int:
     from agon.run import load
 
     run = load(options.run, options.device, game=options.game)
-    conditions = {} if options.label is None else {"label": class_number(options.label, run.spec)}
+    conditions = {} if options.label is None else {"label": options.label}
     written = save_samples(run.sample(options.n, seed=options.seed, **conditions), options.out, overwrite=options.overwrite)
     print(written[0] if len(written) == 1 else written[0].parent)
     return 0
-
-
-def class_number(text: str, spec) -> int:
-    """A class by number or name. Raises UserError for one that is not there."""
-    if text in spec.class_names:
-        return spec.class_names.index(text)
-    if text.isdecimal() and int(text) < spec.num_classes:
-        return int(text)
-    names = ", ".join(spec.class_names[:20]) or f"0 to {spec.num_classes - 1}"
-    known = names if spec.num_classes else "none (the data have no classes)"
-    raise UserError("There is no class '{label}'. Expected one of: {names}.", label=text, names=known)

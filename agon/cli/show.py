@@ -89,8 +89,8 @@ def render(description: dict[str, Any]) -> str:
 
 
 def _preset(name: str, preset: dict[str, Any], room: int) -> list[str]:
-    kinds = {"image": translate("pictures"), "points": translate("points")}
-    limit = kinds.get(preset["for"], preset["for"]) if preset["chosen_by_itself"] else translate("any data")
+    kinds = {"image": translate("pictures"), "points": translate("points"), "any": translate("any data")}
+    limit = kinds.get(preset["for"], preset["for"])
     if preset["max_size"]:
         limit = translate("pictures up to {size} pixels").format(size=preset["max_size"])
     chosen = translate("chosen by itself") if preset["chosen_by_itself"] else translate("by name only")

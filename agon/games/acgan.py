@@ -37,7 +37,7 @@ class ACGAN(TwoPlayerGame):
         "digits": Preset(max_size=16, fields=SMALL),
         "image": Preset(fields={"images": 5_000_000, "batch_size": 100}, note="labelled pictures: agon train acgan --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def __init__(self, config, spec):

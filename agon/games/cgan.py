@@ -30,7 +30,7 @@ class CGAN(TwoPlayerGame):
         "digits": Preset(max_size=16, fields=SMALL),
         "image": Preset(fields={"images": 6_000_000}, note="labelled MNIST-sized pictures: agon train cgan --data mnist"),
         "toy": Preset(kind="points", fields=POINTS),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def discriminator_terms(self, real, fake, batch):

@@ -27,7 +27,7 @@ class DCGAN(TwoPlayerGame):
         "digits": Preset(max_size=16, fields=SMALL),
         "image": Preset(fields={"images": 5_000_000, "batch_size": 128}, note="agon train dcgan --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def discriminator_terms(self, real, fake, batch):

@@ -33,7 +33,7 @@ class GAN(TwoPlayerGame):
         "digits": Preset(max_size=16, fields={"images": 400_000}),
         "image": Preset(fields={"images": 6_000_000}, note="MNIST-sized pictures: agon train gan --data mnist"),
         "toy": Preset(kind="points", fields=POINTS),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def discriminator_terms(self, real, fake, batch):

@@ -37,6 +37,11 @@ DIGITS = SMALL | {
 }  # fmt: skip
 """Tiny pictures and few of them: DCGAN's strided convolutions without norm cost a fifteenth of the residual blocks at this size and suffice."""
 
+LAPTOP = {
+    "images": 300_000, "network": "dcgan", "width": 48, "optimizer.lr": 1e-3, "optimizer.lr_final": 1e-4, "ema_half_life_images": 20_000,
+}  # fmt: skip
+"""Pictures of 32 or 64 pixels on a CPU within hours: the same objective with DCGAN's convolutions."""
+
 MIXTURES = {
     "images": 1_536_000, "latent_dim": 4, "latent_components": 256, "fourier_features": 64, "fourier_scale": 1.0, "ema_half_life_images": 17_600,
     "optimizer.lr": 1.5e-3, "discriminator_lr": 4e-3, "optimizer.lr_final": 2e-4, "optimizer.schedule": "geometric", "optimizer.decay_start": 0.0,
@@ -52,9 +57,10 @@ class R3GAN(TwoPlayerGame):
     paired = True
     presets = {
         "digits": Preset(max_size=16, fields=DIGITS, note="agon train r3gan --data digits"),
-        "image": Preset(fields={"images": 20_000_000}, note="agon train r3gan --data my_pictures/"),
+        "image": Preset(fields={"images": 20_000_000, "width": 128, "micro_batch_size": 16}, note="a GPU: agon train r3gan --data my_pictures/"),
+        "laptop": Preset(auto=False, fields=LAPTOP, note="a CPU: agon train r3gan --data my_pictures/ --data.size 32 --preset laptop"),
         "toy": Preset(kind="points", fields=POINTS | MIXTURES),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def discriminator_terms(self, real, fake, batch):

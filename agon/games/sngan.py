@@ -36,7 +36,7 @@ class SNGAN(TwoPlayerGame):
         "digits": Preset(max_size=16, fields=SMALL | {"network": "dcgan", "discriminator_width": 48, "discriminator_norm": "none", "num_critic": 1}),
         "image": Preset(fields={"images": 32_000_000, "optimizer.schedule": "linear"}, note="CIFAR-10 as published: agon train sngan --data cifar10"),
         "toy": Preset(kind="points", fields=POINTS | {"images": 2_560_000}),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def discriminator_terms(self, real, fake, batch):

@@ -29,7 +29,7 @@ class WGAN(TwoPlayerGame):
         "digits": Preset(max_size=16, fields=SMALL | {"images": 600_000, "width": 32, "num_critic": 2, "weight_clip": 0.05}),
         "image": Preset(fields={"images": 30_000_000}, note="agon train wgan --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS | {"images": 2_560_000, "optimizer.schedule": "constant", "optimizer.lr": 5e-4, "weight_clip": 0.1}),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def discriminator_terms(self, real, fake, batch):

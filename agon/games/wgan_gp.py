@@ -29,7 +29,7 @@ class WGANGP(TwoPlayerGame):
         "digits": Preset(max_size=16, fields=SMALL | {"num_critic": 2}),
         "image": Preset(fields={"images": 30_000_000}, note="agon train wgan_gp --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS | {"images": 2_560_000, "penalty_weight": 0.1}),
-        "tiny": Preset(auto=False, fields=TINY),
+        "tiny": Preset(kind="any", auto=False, fields=TINY),
     }
 
     def discriminator_terms(self, real, fake, batch):

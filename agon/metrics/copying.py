@@ -16,7 +16,7 @@ from agon.metrics.samples import Samples, choose, flatten
 
 NAME = "near_copies"
 QUANTILE = 0.01
-NOISE = 1 / 32  # of the memoriser beside: 1/64 of the range [-1, 1], invisible
+MEMORISER = 0.5  # how far from its original a copy of the memoriser beside lies, in thresholds
 ROWS = 4_000  # training samples whose nearest neighbour sets the threshold, where there are more
 HELD_OUT = 3_000  # real samples split in halves for the perfect sampler's value
 
@@ -53,9 +53,9 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
     threshold = np.quantile(among, QUANTILE)
     value = float((towards <= threshold).mean())
     error = bootstrap(lambda real, new: float((new <= np.quantile(real, QUANTILE)).mean()), among, towards)
-    copies = train[rows] + NOISE * np.random.default_rng(3).standard_normal((len(rows), train.shape[1])).astype(
-        train.dtype
-    )
+    noise = np.random.default_rng(3).standard_normal((len(rows), train.shape[1]))
+    noise *= MEMORISER * threshold / np.linalg.norm(noise, axis=1, keepdims=True)
+    copies = train[rows] + noise.astype(train.dtype)
     few = train[choose(len(train), HELD_OUT)]
     return [
         samples.result(
@@ -76,7 +76,7 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
                 "perfect_sampler": perfect(held_out_rate(few), "one half of the real samples against the other half"),
                 "memoriser": {
                     "value": float((nearest(copies, train) <= threshold).mean()),
-                    "how": f"training samples with noise of standard deviation {NOISE}",
+                    "how": f"training samples moved by {MEMORISER} of the threshold in a random direction",
                 },
             },
             details={

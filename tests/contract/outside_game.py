@@ -19,7 +19,7 @@ class Config(TwoPlayerConfig):
 
 class GeometricGAN(TwoPlayerGame):
     Config = Config
-    presets = {"image": Preset(fields={}), "toy": Preset(kind="points", fields=POINTS), "tiny": Preset(auto=False, fields=TINY)}
+    presets = {"image": Preset(fields={}), "toy": Preset(kind="points", fields=POINTS), "tiny": Preset(kind="any", auto=False, fields=TINY)}
 
     def discriminator_terms(self, real, fake, batch):
         return {"adversarial": hinge_discriminator(real / self.config.margin, fake / self.config.margin)}

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.neighbors import NearestNeighbors
 
-from agon.metrics.copying import copy_threshold, duplicates_warning, held_out_rate, near_copies
+from agon.data.source import ArraySource, DataSpec
+from agon.metrics.copying import copy_threshold, duplicates_warning, held_out_rate, measure, near_copies
+from agon.metrics.samples import Samples
 
 
 def test_threshold_by_scikit_learn():
@@ -41,3 +44,13 @@ def test_real_digits(everything):
 def test_duplicates_are_said():
     assert not duplicates_warning(np.array([1.0, 2.0, 3.0]), 0.9)
     assert duplicates_warning(np.array([0.0, 2.0, 3.0]), 0.0)
+
+
+def test_what_copying_would_look_like_stands_beside_whatever_the_data():
+    """Pictures so near to each other that any fixed noise would hide a copy: the memoriser must still be seen as one."""
+    rng = np.random.default_rng(2)
+    points = 0.01 * rng.standard_normal((2, 200, 16)).astype(np.float32)
+    source = ArraySource("near", DataSpec("points", (16,)), points[0])
+    fake = torch.from_numpy(points[1])
+    result = measure(Samples(source, fake), ["near_copies"])[0]
+    assert result["reference"]["memoriser"]["value"] == 1 and result["value"] < 0.05
