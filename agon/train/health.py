@@ -32,8 +32,8 @@ near the thresholds for thirty.
 WARM_UP_RECORDS = 5
 """Before that nothing is said: the mean of five has a standard error of 0.03 and would jump."""
 PATIENCE_RECORDS = 50
-"""An untrained generator makes nearly equal pictures. Low diversity that still rises is the beginning, not a collapse,
-for so many records.
+"""An untrained generator makes nearly equal pictures. Low diversity that has never been higher is the beginning, not a
+collapse, for so many records.
 """
 HOLD_RECORDS = 3
 """A new state must be seen so often in a row before it is announced."""
@@ -176,7 +176,7 @@ class Health:
             return None
         value = _mean(self._diversity)
         if value < (COLLAPSED_STAY if self._state == "collapse suspected" else COLLAPSED):
-            young = self._state == "warming up" and self._records < PATIENCE_RECORDS and _rises(self._diversity)
+            young = self._records < PATIENCE_RECORDS and self._best < COLLAPSED_STAY
             return "warming up" if young else "collapse suspected"
         stay = self._state in ("diversity falling", "collapse suspected")
         fallen = value < (FALLING_STAY if stay else FALLING) * self._best and value < DIVERSE
@@ -210,9 +210,3 @@ def _find(stats: Mapping[str, Any], name: str) -> float | None:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _rises(values: list[float]) -> bool:
-    """Whether the newer half is above the older half by more than the noise of a batch."""
-    half = len(values) // 2
-    return half > 0 and _mean(values[half:]) > 1.05 * _mean(values[:half])

@@ -86,6 +86,13 @@ def test_a_slow_start_is_no_collapse(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_a_start_that_stays_low_for_a_while_is_no_collapse(seed):
+    """As an MLP on digits was seen to begin: a tenth of the data's diversity for ten records, then up."""
+    found = states(noisy(seed, lambda t: 0.8, lambda t: 0.08 if t * RECORDS < 11 else min(0.9, 0.08 + 0.035 * (t * RECORDS - 11))))
+    assert changes(found) == ["warming up", "balanced"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("level", [0.97, 0.98, 0.44, 0.40])
 def test_a_curve_at_a_threshold_does_not_flap(seed, level):
     assert len(changes(states(noisy(seed, lambda t: level, rising)))) <= 4
