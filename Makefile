@@ -1,5 +1,6 @@
 # make demo    set up, train on real handwritten digits for about a minute, evaluate, show where the result is
 # make test    set up, run every fast test
+# make bench   repeat every measurement that is not in benchmarks/results yet (hours), fill the tables of the docs
 # make setup   only the virtual environment, with .venv/bin/agon
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,6 +35,12 @@ convergence: .venv/.dev
 .venv/.dev: .venv/.setup
 	$(PIP) --editable '.[dev]'
 	@touch $@
+
+bench: .venv/.setup
+	for name in digits precision mixtures games; do $(BIN)/python benchmarks/quality/measure.py $$name || exit 1; done
+	$(BIN)/python benchmarks/speed/compare.py --out benchmarks/results/speed.json
+	$(BIN)/python benchmarks/speed/overhead.py --out benchmarks/results/overhead.json
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

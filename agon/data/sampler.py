@@ -8,12 +8,8 @@ when a run was stopped and resumed. Random bits come from Philox's raw output an
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from agon.data.source import Batch, Source
 
 MASK = (1 << 64) - 1
 
@@ -41,14 +37,6 @@ def positions(start: int, count: int, length: int, seed: int) -> list[tuple[int,
         pieces.append((epoch, permutation(seed, epoch, length)[offset:offset + taken]))
         start, count = start + taken, count - taken
     return pieces
-
-
-def read_run(source: Source, start: int, count: int, seed: int) -> Batch:
-    """Images ``start`` to ``start + count`` of the run as one batch, across the ends of epochs."""
-    from agon.data.source import Batch
-
-    return Batch.join([source.read(indices, seed=seed, epoch=epoch)
-                       for epoch, indices in positions(start, count, len(source), seed)])
 
 
 def mix(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:

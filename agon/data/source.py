@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agon.data.sampler import coins
+from agon.data.sampler import coins, positions
 
 
 @dataclass(frozen=True)
@@ -146,3 +146,9 @@ def fingerprint_of(*arrays: np.ndarray | None) -> str:
         for start in range(0, len(array), rows):
             digest.update(np.ascontiguousarray(array[start:start + rows]).data)
     return digest.hexdigest()
+
+
+def read_run(source: Source, start: int, count: int, seed: int) -> Batch:
+    """Images ``start`` to ``start + count`` of the run as one batch, across the ends of epochs."""
+    return Batch.join([source.read(indices, seed=seed, epoch=epoch)
+                       for epoch, indices in positions(start, count, len(source), seed)])

@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from agon.data.sampler import read_run
-from agon.data.source import Batch, Source
+from agon.data.source import Batch, Source, read_run
 from agon.game import Context, Game, Stage, Terms, Update
 from agon.train import checkpoint
 from agon.train.devices import keep_freed_memory, peak_memory_mb, pick_device, resolve_precision, seed_everything

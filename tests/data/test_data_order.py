@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agon.data.sampler import coins, mix, permutation, positions, read_run
-from agon.data.source import ArraySource, Batch, DataSpec, fingerprint_of
+from agon.data.sampler import coins, mix, permutation, positions
+from agon.data.source import ArraySource, Batch, DataSpec, fingerprint_of, read_run
 
 sizes = st.integers(1, 60)
 seeds = st.integers(0, 2**63 - 1)

@@ -19,7 +19,7 @@ from PIL import Image
 from agon import catalog
 from agon.config import build
 from agon.data import open_dataset
-from agon.data.sampler import read_run
+from agon.data.source import read_run
 from agon.networks.sizes import doublings
 from agon.train.optimizers import learning_rate
 from agon.train.randomness import mix
