@@ -15,9 +15,16 @@ from pathlib import Path
 
 import pytest
 
+NO_NORM = {"generator_norm": "none", "discriminator_norm": "none"}  # batch norm sees the batch that its process holds
 CASES = {
     "gan": ("gan", {}),
+    "cgan": ("cgan", {}),
     "r3gan": ("r3gan", {}),
+    "dcgan": ("dcgan", NO_NORM),
+    "lsgan": ("lsgan", NO_NORM),
+    "acgan": ("acgan", NO_NORM),
+    "wgan": ("wgan", NO_NORM | {"num_critic": 2, "weight_clip": 0.05}),
+    "sngan": ("sngan", NO_NORM | {"network": "dcgan", "num_critic": 2}),
     "wgan_gp": ("wgan_gp", {"generator_norm": "none", "num_critic": 2}),
     "lazy_r1": ("r3gan", {"penalty": "r1", "penalty_every": 2}),
     "lazy_wgan_gp": ("wgan_gp", {"generator_norm": "none", "num_critic": 1, "penalty_every": 2}),
