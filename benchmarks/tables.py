@@ -136,7 +136,9 @@ def digits_table(words: dict[str, str]) -> str:
     for (game, setting), rows in grouped(content["results"], ("game", "setting")).items():
         lines.append([f"{game} {setting}".strip(), str(len(rows)), cell(rows, "cpu_seconds"), *[cell(rows, name) for name in names]])
     if any(row.get(f"{name}_perfect") is not None for row in content["results"] for name in names):
-        lines.append([words["perfect"], "", "", *[cell(content["results"], f"{name}_perfect").partition(" (")[0] for name in names]])
+        perfect = [[row[f"{name}_perfect"] for row in content["results"] if row.get(f"{name}_perfect") is not None] for name in names]
+        shown = [show(name, statistics.median(values)) if values else "–" for name, values in zip(names, perfect, strict=True)]
+        lines.append([words["perfect"], "", "", *shown])
     return table([words["setting"], words["seeds"], words["cpu_seconds"], *[words[name] for name in names]], lines) + footer(content, words, words["median"])
 
 

@@ -38,7 +38,8 @@ DIGITS = SMALL | {
 """Tiny pictures and few of them: DCGAN's strided convolutions without norm cost a fifteenth of the residual blocks at this size and suffice."""
 
 LAPTOP = {
-    "images": 300_000, "network": "dcgan", "generator_norm": "batch", "width": 48, "optimizer.lr": 1e-3, "optimizer.lr_final": 1e-4, "ema_half_life_images": 20_000,
+    "images": 300_000, "network": "dcgan", "generator_norm": "batch", "width": 48, "optimizer.lr": 1e-3, "optimizer.lr_final": 1e-4,
+    "ema_half_life_images": 20_000,
 }  # fmt: skip
 """Pictures of 32 or 64 pixels on a CPU within hours: the same objective with DCGAN's convolutions, and its norm in the generator."""
 
