@@ -20,6 +20,7 @@ from typing import Any
 
 from agon.locale import language, translate
 from agon.media import write_atomically
+from agon.train.checkpoint import STATE
 from agon.train.health import Health, Verdict
 from agon.train.logger import duration, read_lines, read_log
 
@@ -194,8 +195,19 @@ def _section(title: str, body: str, name: str = "") -> str:
     return f"<section{f' id={name}' if name else ''}><h2>{escape(title)}</h2>{body}</section>" if body else ""
 
 
+def _saved(folder: Path, log: list[dict]) -> dict[str, Any]:
+    """Step, images and seconds of the newest checkpoint, where it is newer than the last record: a run rarely ends on a logged step."""
+    states = sorted((folder / "checkpoints").glob("*/" + STATE))
+    try:
+        state = json.loads(states[-1].read_text(encoding="utf-8")) if states else {}
+        newer = {name: state[name] for name in ("step", "num_images", "seconds")} if state else {}
+        return newer if newer and newer["num_images"] > (log[-1]["num_images"] if log else 0) else {}
+    except (OSError, ValueError, KeyError, TypeError):  # a damaged checkpoint is not the report's business
+        return {}
+
+
 def _header(folder: Path, config: dict[str, Any], log: list[dict], events: list[dict]) -> str:
-    last = log[-1] if log else {}
+    last = {**(log[-1] if log else {}), **_saved(folder, log)}
     facts = [
         (translate("images seen"), f"{last['num_images']:,}" if "num_images" in last else "0"),
         (translate("steps"), f"{last['step']:,}" if "step" in last else "0"),

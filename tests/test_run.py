@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -98,7 +99,9 @@ def test_the_folder_explains_itself(finished):
     assert [e["num_images"] for e in lines(finished / "events.jsonl") if e["event"] == "saved"] == [80, 160, 240]
     with Image.open(finished / "samples" / f"{240:012d}.png") as picture:
         assert picture.width > picture.height, "ten columns, a row for each of three classes"
-    assert b"<html" in (finished / "report.html").read_bytes()
+    page = (finished / "report.html").read_text()
+    facts = re.search(r'<dl class="facts">.*?</dl>', page, flags=re.S)[0]
+    assert ">240<" in facts and ">30<" in facts, "the end of the run, not its last logged step, which is 28"
 
 
 def test_config_round_trip(finished):
