@@ -100,6 +100,14 @@ class TrainConfig:
     """Images between two checkpoints. 0: ten over the run. One is always written at the end and on a signal."""
     keep_checkpoints: int = 2
     """How many verified checkpoints stay on the disk, at least 2."""
+    metrics: tuple[str, ...] = ()
+    """Numbers to measure while training, on the averaged weights: names of 'agon list metrics', such as fid_digits or kid,coverage."""
+    metrics_every_images: int = 0
+    """Images between two measurements (on the command line also --every). 0: ten over the run."""
+    metrics_samples: int = 0
+    """Samples drawn for a measurement. 0: the metrics' own default."""
+    best_metric: str = ""
+    """The metric whose best checkpoint is kept in best/. Empty: the first of metrics of which lower or higher is better."""
     rollbacks: int = 0
     """How often a run that met a non-finite loss or gradient goes back to its last checkpoint and on with other randomness. 0: it stops."""
 
@@ -114,6 +122,9 @@ class TrainConfig:
         require(self.log_every > 0, "log_every", self.log_every, "a number of steps above 0")
         require(self.ema_every > 0, "ema_every", self.ema_every, "a number of steps above 0")
         require(self.keep_checkpoints >= 2, "keep_checkpoints", self.keep_checkpoints, "2 or more: one may turn out damaged")
+        require(self.metrics_every_images >= 0, "metrics_every_images", self.metrics_every_images, "0 or a number of images")
+        require(self.metrics_samples >= 0, "metrics_samples", self.metrics_samples, "0 or a number of samples")
+        require(self.best_metric in ("", *self.metrics), "best_metric", self.best_metric, "one of metrics")
         require(self.rollbacks >= 0, "rollbacks", self.rollbacks, "0 or more")
         require(self.clip_grad_norm >= 0, "clip_grad_norm", self.clip_grad_norm, "0 (off) or a norm above 0")
 

@@ -19,6 +19,13 @@ class UserError(ValueError):
         super().__init__(translate(template).format(**values))
 
 
+class Unavailable(UserError):
+    """One thing of several cannot be had here and now (weights that are not there, an optional library, too few samples); the rest goes on without it.
+
+    The message carries the command that mends it.
+    """
+
+
 @contextmanager
 def writing(path: object) -> Iterator[None]:
     """Around what writes ``path``, a place that the user named: where nobody may write there, that is wrong usage and no failure of the run."""

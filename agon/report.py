@@ -111,6 +111,7 @@ def render(folder: Path) -> str:
         _header(folder, config, log, events),
         _health(verdicts),
         _metrics(metrics),
+        _history(read_lines(folder / "metrics.jsonl")),
         _film(folder / "samples"),
         _curves(log),
         _settings(config),
@@ -319,6 +320,23 @@ def _metrics(results: list[dict]) -> str:
         f"class=scroll><table>{rows}</table></div></details>"
     )
     return _section(translate("Measured"), f"<div class=cards>{cards}</div>{table if older else ''}" if cards else "")
+
+
+def _history(lines: list[dict]) -> str:
+    """A chart for each number that was measured while training, within its standard error; the level is a perfect sampler's."""
+    found: dict[str, list[dict]] = {}
+    for line in lines:
+        for result in line.get("results", []):
+            found.setdefault(str(result.get("metric")), []).append(result)
+    charts = []
+    for name, results in found.items():
+        mean = [_float(result.get("value")) for result in results]
+        error = [_finite(result.get("standard_error")) for result in results]
+        band = [value - one for value, one in zip(mean, error, strict=True)], [value + one for value, one in zip(mean, error, strict=True)]
+        perfect = _float(((results[-1].get("reference") or {}).get("perfect_sampler") or {}).get("value"))
+        marks = {perfect: translate("perfect sampler")} if math.isfinite(perfect) else {}
+        charts.append(_chart(_metric_name(results[-1]), [_finite(result.get("num_images")) for result in results], [Series(name, mean, *band)], marks, []))
+    return _section(translate("Measured while training"), f"<div class=charts>{''.join(charts)}</div>" if charts else "")
 
 
 def _metric_name(result: dict) -> str:

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from agon.data import DATASETS, open_dataset
 from agon.data.source import DataSpec, Source
 from agon.errors import UserError, writing
 from agon.game import Game
+from agon.measuring import BEST, RESULTS, Measuring, about_data, keep_results, read_results
 from agon.media import grid, save_image, scatter, write_atomically
+from agon.metrics.catalog import asked
+from agon.metrics.evaluate import measure, sides
+from agon.metrics.samples import Samples
 from agon.report import write_report
 from agon.train import checkpoint
 from agon.train.devices import pick_device, resolve_precision
@@ -32,9 +37,12 @@ from agon.train.health import Health
 from agon.train.lock import LOCK, alone_in
 from agon.train.logger import Logger, Total
 from agon.train.randomness import mix
-from agon.train.trainer import Observer, Trainer, images_per_step
+from agon.train.trainer import NonFiniteError, Observer, Trainer, images_per_step
 
-FREE = {"images", "log_every", "sample_every_images", "checkpoint_every_images", "keep_checkpoints", "rollbacks"}
+FREE = {
+    "images", "log_every", "sample_every_images", "checkpoint_every_images", "keep_checkpoints", "rollbacks",
+    "metrics", "metrics_every_images", "metrics_samples", "best_metric",
+}  # fmt: skip
 """Fields that may change when a run is resumed: they say how long and what is written, not what is learned."""
 GRID_COLUMNS, GRID_CLASSES = 10, 16
 CHUNK = 1000
@@ -43,9 +51,10 @@ CHUNK = 1000
 class Run:
     """A run folder opened for sampling and evaluation. ``stopped_by`` is the signal that ended the training just done, or 0."""
 
-    def __init__(self, folder: str | Path, device: str | None = None, *, game: str | type[Game] | None = None):
-        """``game``: needed for a run of a game from outside Agon, since its file would be executed: a run folder alone never is."""
-        self.given = game
+    def __init__(self, folder: str | Path, device: str | None = None, *, game: str | type[Game] | None = None, best: bool = False):
+        """``game``: needed for a run of a game from outside Agon, since its file would be executed: a run folder alone never is. ``best``: the checkpoint that
+        scored best while training (``metrics``), not the newest."""
+        self.given, self.best = game, best
         self.folder, self.device, self.stopped_by = Path(folder), pick_device(device), 0
         self.config = read_config(self.folder)
         self.spec = spec_from(self.config["data"]["spec"])
@@ -92,21 +101,33 @@ class Run:
             conditions["label"] = class_number(conditions["label"], self.spec)
         return draw(self.game, n, seed=seed, **conditions)
 
-    def evaluate(self, metrics: list[str] | None = None, *, num_samples: int | None = None, seed: int = 0) -> list[dict]:
-        """Measure the run; results with their protocol are returned and kept in metrics.json (newer values replace older ones)."""
-        from agon.metrics.evaluate import evaluate as measure
+    def evaluate(self, metrics: list[str] | None = None, *, num_samples: int | None = None, seed: int = 0, **how: Any) -> list[dict]:
+        """Measure the run; results with their protocol are returned and kept in metrics.json (newer values replace older ones).
 
-        path = self.folder / "metrics.json"
-        known = _measured(path)
-        results = measure(self.sample, self.source, metrics, num_samples=num_samples, seed=seed, conditional=self.game.takes_labels)
-        new = {result["metric"] for result in results}
+        ``how``: see :func:`agon.metrics.evaluate.evaluate` (num_real, precision, weights, cached ...). A metric that cannot be had has ``unavailable`` for a value.
+        """
+        return self.measure(metrics, num_samples=num_samples, seed=seed, **how)[1]
+
+    def measure(self, metrics: list[str] | None = None, **how: Any) -> tuple[Samples, list[dict]]:
+        """``evaluate``, and with its results the samples they were measured on, for a report."""
+        ranks = join()
+        path = self.folder / RESULTS
+        read_results(path)  # a damaged file is found before the work
+        samples = sides(self.sample, self.source, metrics, conditional=self.game.takes_labels, generator=self.game, about=about_data(self.config), **{
+            name: value for name, value in how.items() if name in ("num_samples", "num_real", "seed", "cache_dir", "cached")})  # fmt: skip
+        rest = {name: value for name, value in how.items() if name in ("device", "precision", "weights")}
+        results = measure(samples, None if metrics is None else asked(metrics), **{"device": str(self.device), **rest})
         results = [{**result, "num_images": self._loaded} for result in results]
-        write_atomically(path, json.dumps({"results": [r for r in known if r["metric"] not in new] + results}, indent=1).encode())
-        write_report(self.folder)
-        return results
+        if ranks.first:
+            keep_results(path, results)
+            write_report(self.folder)
+        ranks.barrier()
+        return samples, results
 
     def _checkpoint(self) -> Path:
-        path, complaints = checkpoint.latest(self.folder / "checkpoints")
+        path, complaints = checkpoint.latest(self.folder / (BEST if self.best else "checkpoints"))
+        if path is None and self.best:
+            raise UserError("{run} has no best checkpoint: nothing was measured while it was trained. Expected a run trained with --metrics.", run=self.folder)
         if path is None:
             raise UserError("{run} has no whole checkpoint yet{why}. Train it first: agon train.", run=self.folder, why="".join(f" ({c})" for c in complaints))
         return path
@@ -136,9 +157,9 @@ class Run:
         return game
 
 
-def load(folder: str | Path, device: str | None = None, *, game: str | type[Game] | None = None) -> Run:
-    """Open a run folder. ``game``: the file or class of a game from outside Agon, which is executed only when named here."""
-    return Run(folder, device, game=game)
+def load(folder: str | Path, device: str | None = None, *, game: str | type[Game] | None = None, best: bool = False) -> Run:
+    """Open a run folder. ``game``: the file or class of a game from outside Agon, which is executed only when named here. ``best``: see :class:`Run`."""
+    return Run(folder, device, game=game, best=best)
 
 
 def evaluate(run: str | Path, metrics: list[str] | None = None, **options: Any) -> list[dict]:
@@ -169,6 +190,8 @@ def train(
     require(steps is None or isinstance(steps, int) and steps > 0, "steps", steps, "a whole number above 0")
     config = build(cls.Config, cls.presets[preset].fields, fields)
     ranks.share(config.batch_size)
+    if config.metrics:
+        asked(config.metrics)  # an unknown name is found before anything is trained
     torch.manual_seed(mix(config.seed))
     built = cls(config, source.spec)
     if steps is not None:
@@ -201,7 +224,7 @@ def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: 
     logger = None
     if ranks.first:
         logger = Logger(folder, console=console, total=total, resume_at=int(found.name) if found else 0, tensorboard=tensorboard)
-    observer = RunObserver(folder, logger)
+    observer = RunObserver(folder, logger, Measuring(folder, game.config, source, about_data(read_config(folder)) if game.config.metrics else {}))
     trainer = Trainer(game, source, device=device, ranks=ranks, observer=observer)
     try:
         observer.begin(trainer, found, complaints)
@@ -220,14 +243,15 @@ def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: 
 class RunObserver(Observer):
     """Writes a run folder. On ranks other than the first ``logger`` is None and only checkpoints are joined."""
 
-    def __init__(self, folder: Path, logger: Logger | None):
-        self.folder, self.logger, self.health = folder, logger, Health()
+    def __init__(self, folder: Path, logger: Logger | None, measuring: Measuring):
+        self.folder, self.logger, self.measuring, self.health = folder, logger, measuring, Health()
         self.saved = -1
 
     def begin(self, trainer: Trainer, found: Path | None, complaints: list[str]) -> None:
         if found:
             self._load(trainer, found)
         if self.logger:
+            self.measuring.begin(trainer.num_images)
             for complaint in complaints:
                 self.event("damaged", trainer.num_images, message=complaint)
             if trainer.num_images == 0:
@@ -250,6 +274,27 @@ class RunObserver(Observer):
                 self.snapshot(trainer)
         if _crossed(trainer, config.checkpoint_every_images or max(1, config.images // 10)):
             self.save(trainer)
+        if config.metrics and _crossed(trainer, self.measuring.every):
+            self.measure(trainer)
+
+    def measure(self, trainer: Trainer) -> None:
+        """Measure the averaged weights, on all ranks together, and keep the best checkpoint. Never fatal: what fails is an event."""
+        try:
+            with trainer.averaged() as game:
+                results = self.measuring.measure(partial(draw, game), game.takes_labels, str(trainer.device))
+            for result in results:
+                outcome = {"value": result["value"]} if "value" in result else {"message": f"{result['metric']}: {result['unavailable']}"}
+                self.event("measured" if "value" in result else "not measured", trainer.num_images, metric=result["metric"], **outcome)
+            best = self.logger is not None and self.measuring.record(trainer.num_images, results)
+            if trainer.ranks.any(best, trainer.device):
+                self.save(trainer)
+                if self.logger:
+                    self.measuring.keep_best(self.folder / "checkpoints" / f"{trainer.num_images:012d}")
+                self.event("best", trainer.num_images, metric=self.measuring.best_of)
+        except NonFiniteError:
+            raise
+        except Exception as error:
+            self.event("not measured", trainer.num_images, message=f"{type(error).__name__}: {error}")
 
     def end(self, trainer: Trainer, stopped_by: int) -> None:
         self.save(trainer)
@@ -332,19 +377,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         pass
     raise UserError("{folder}/config.json cannot be read. Expected the file that 'agon train' wrote; restore it.", folder=folder)
-
-
-def _measured(path: Path) -> list[dict]:
-    """The results that metrics.json holds. Raises UserError for one that was damaged: it would be replaced otherwise."""
-    if not path.exists():
-        return []
-    try:
-        results = json.loads(path.read_text())["results"]
-        if all("metric" in result for result in results):
-            return results
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UserError("{path} cannot be read. Expected the file that 'agon evaluate' wrote; restore or remove it.", path=path)
 
 
 def class_number(text: str, spec: DataSpec) -> int:

@@ -309,17 +309,28 @@ class TwoPlayerGame(Game):
     @torch.no_grad()
     def sample(self, n: int, *, seed: int, label: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """(n, *spec.shape) samples. ``label``: (n,) classes, ``condition``: (n, condition_dim); by default labels are drawn uniformly."""
-        device = next(self.generator.parameters()).device
         draws = torch.Generator().manual_seed(seed)
-        latent = self._sampling_latent(n, draws).to(device)
-        condition = self._sampling_condition(n, label, condition, draws)
+        latent = self.draw_latent(n, draws)
+        samples = self._from(latent, self._sampling_condition(n, label, condition, draws))
+        return samples.clamp_(-1, 1) if self.spec.kind == "image" else samples
+
+    def draw_latent(self, n: int, draws: torch.Generator) -> Tensor:
+        """(n, latent_dim) latents as ``sample`` draws them, on the CPU; with components also their choice, uniform in [0, 1), as the last column."""
+        latent = torch.randn(n, self.config.latent_dim, generator=draws)
+        return torch.cat([latent, torch.rand(n, 1, generator=draws)], 1) if self.config.latent_components else latent
+
+    @torch.no_grad()
+    def from_latent(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """(n, *spec.shape) samples of given latents, pictures not clamped; by default labels are drawn uniformly, always the same for one n."""
+        return self._from(latent, self._sampling_condition(len(latent), label, None, torch.Generator().manual_seed(0)))
+
+    def _from(self, latent: Tensor, condition: Tensor | None) -> Tensor:
+        device = next(self.generator.parameters()).device
         was_training = self.generator.training
         self.generator.train(self.config.sampling_statistics == "batch")
-        condition = None if condition is None else condition.to(device)
-        samples = self.generator(latent, condition).float()
-        samples = samples.clamp_(-1, 1) if self.spec.kind == "image" else samples * self.scale + self.shift
+        samples = self.generator(latent.to(device), None if condition is None else condition.to(device)).float()
         self.generator.train(was_training)
-        return samples
+        return samples if self.spec.kind == "image" else samples * self.scale + self.shift
 
     @torch.no_grad()
     def prepare_to_sample(self) -> None:
@@ -337,7 +348,7 @@ class TwoPlayerGame(Game):
         self.generator.train()
         for _ in range(16):
             n = max(2, self.config.batch_size)
-            latent = self._sampling_latent(n, draws)
+            latent = self.draw_latent(n, draws)
             condition = self._sampling_condition(n, None, None, draws)
             self.generator(latent.to(device), None if condition is None else condition.to(device))
         self.generator.train(was_training)
@@ -400,10 +411,6 @@ class TwoPlayerGame(Game):
             return penalties.dragan_penalty(critic, real, ctx.uniform(*real.shape))
         chosen = [samples for name, samples in (("r1", real), ("r2", fake)) if name in self.config.penalty]
         return sum(self._zero_centred(samples, condition)[1] for samples in chosen)
-
-    def _sampling_latent(self, n: int, draws: torch.Generator) -> Tensor:
-        latent = torch.randn(n, self.config.latent_dim, generator=draws)
-        return torch.cat([latent, torch.rand(n, 1, generator=draws)], 1) if self.config.latent_components else latent
 
     def _top_k(self, outputs: Tensor, ctx: Context) -> Tensor | None:
         fraction = 1 - (1 - self.config.top_k) * min(1.0, 2 * ctx.progress)

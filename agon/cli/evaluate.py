@@ -1,47 +1,190 @@
-"""Measure a run: every number with its protocol, its uncertainty, and what a perfect sampler would get.
+"""Measure a run, or two folders: every number with its protocol, its uncertainty, and what a perfect sampler would get.
 
-agon evaluate RUN [--metrics frechet,kid] [-n SAMPLES] [--seed 0] [--json]
+agon evaluate RUN [--metrics fid,kid] [-n SAMPLES] [--seed 0] [--json] [--report]
+agon evaluate --real DATA --fake DATA [--metrics fid,kid] [--kind video]
+agon evaluate --compare RUN_OR_JSON RUN_OR_JSON
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+from pathlib import Path
+from typing import Any
 
 from agon.cli import Parser
+from agon.config import parse_count
+from agon.errors import UserError
 from agon.locale import translate
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="agon evaluate",
-        description=translate("Measure a run: every number with its protocol, its uncertainty, and what a perfect sampler would get."),
-    )
-    add = parser.add_argument
-    add("run", help=translate("a run folder"))
-    add("--metrics", help=translate("names of 'agon list metrics', with commas between (default: all that fit the data)"))
-    add("-n", type=int, dest="num_samples", help=translate("how many samples to draw (default: the metric's own protocol)"))
-    add("--seed", type=int, default=0, help=translate("seed of the samples and of the resamples (default 0)"))
-    add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
-    add("--json", action="store_true", help=translate("one JSON object on stdout"))
-    add("--game", help=translate("the .py file or module of a game from outside Agon; it is executed"))
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
+    _check(options)
+    if options.compare:
+        return _compare(options)
+    if options.run:
+        samples, results, page = _measure_run(options)
+    else:
+        samples, results, page = _measure_folders(options)
+    if not _first():
+        return 0
+    if options.report:
+        from agon.metrics.collapse import write_collapse_report
 
-    from agon.run import load
-
-    metrics = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
-    run = load(options.run, options.device, game=options.game)
-    results = run.evaluate(metrics, num_samples=options.num_samples, seed=options.seed)
+        write_collapse_report(samples, results, page)
+    if options.out:
+        _write(options.out, results)
     print(json.dumps({"results": results}, indent=1) if options.json else table(results))
     if not options.json:
-        newest = max((run.folder / "samples").glob("*.png"), default="-")
-        print(f"\n{'run':<8} {run.folder}\n{'samples':<8} {newest}\n{'report':<8} {run.folder / 'report.html'}")
+        _conclude(options, page if options.report else None)
     return 0
 
 
+def _parser() -> Parser:
+    parser = Parser(
+        prog="agon evaluate",
+        description=translate("Measure a run, or two folders: every number with its protocol, its uncertainty, and what a perfect sampler would get."),
+    )
+    add = parser.add_argument
+    add("run", nargs="?", help=translate("a run folder"))
+    add("--real", help=translate("instead of a run: the real samples, a folder, a file or a data set's name"))
+    add("--fake", help=translate("and the samples to compare with them"))
+    add("--kind", help=translate("what the files hold, where their endings do not say it: image, video, audio, cloud, voxels, series, text, points"))
+    add("--compare", nargs=2, metavar="RUN_OR_JSON", help=translate("two runs, or two files of results, number by number; different protocols are refused"))
+    add("--metrics", help=translate("names of 'agon list metrics', with commas between, also with an extractor: kid_dinov2 (default: all that fit the data)"))
+    add("-n", dest="num_samples", help=translate("how many samples to draw (default: the metric's own protocol)"))
+    add("--num-real", default="10k", help=translate("at most so many real samples, or 'all' (default 10k)"))
+    add("--seed", type=int, default=0, help=translate("seed of the samples and of the resamples (default 0)"))
+    add("--weights", action="append", default=[], metavar="EXTRACTOR=PATH", help=translate("an extractor's weights from a local file"))
+    add("--precision", default="fp32", choices=("fp32", "bf16", "bf16-compiled"), help=translate("of large extractors; part of the protocol (default fp32)"))
+    add("--captions", help=translate("a text file with a line for each fake, for clip_score"))
+    add("--segmenter", help=translate("TorchScript or file.py:function that maps pictures to label maps, for miou; it is executed"))
+    add("--best", action="store_true", help=translate("the checkpoint that scored best while training, not the newest"))
+    add("--report", action="store_true", help=translate("also write an HTML page on collapse: grids, neighbours, classes, spectra, maps"))
+    add("--out", help=translate("also write the results to this JSON file"))
+    add("--no-cache", action="store_true", help=translate("neither read nor write features kept on the disk"))
+    add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
+    add("--json", action="store_true", help=translate("one JSON object on stdout"))
+    add("--game", help=translate("the .py file or module of a game from outside Agon; it is executed"))
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    ways = [bool(options.run), bool(options.real or options.fake), bool(options.compare)]
+    if sum(ways) != 1 or bool(options.real) != bool(options.fake):
+        raise UserError("It is not clear what to measure. Expected a run folder, or --real and --fake, or --compare with two of them.")
+
+
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    """What both ways of measuring understand."""
+    weights = {}
+    for pair in options.weights:
+        name, equals, path = pair.partition("=")
+        if not equals or not path:
+            raise UserError("'{pair}' names no weights. Expected EXTRACTOR=PATH, such as inception=/data/inception.pth.", pair=pair)
+        weights[name] = path
+    return {"precision": options.precision, "weights": weights}
+
+
+def _metrics(options: argparse.Namespace) -> list[str] | None:
+    return None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
+
+
+def _measure_run(options: argparse.Namespace) -> tuple[Any, list[dict], Path]:
+    from agon.run import load
+
+    run = load(options.run, options.device, game=options.game, best=options.best)
+    samples, results = run.measure(
+        _metrics(options), num_samples=None if options.num_samples is None else parse_count(options.num_samples), num_real=_most(options), seed=options.seed,
+        cached=not options.no_cache, **_how(options),
+    )  # fmt: skip
+    return samples, results, run.folder / "collapse.html"
+
+
+def _measure_folders(options: argparse.Namespace) -> tuple[Any, list[dict], Path]:
+    from agon.measuring import measure_folders
+
+    samples, results = measure_folders(
+        options.real, options.fake, _metrics(options), kind=options.kind, num_real=_most(options),
+        num_fake=None if options.num_samples is None else parse_count(options.num_samples), seed=options.seed, device=options.device,
+        captions=options.captions, segmenter=options.segmenter, cached=not options.no_cache, **_how(options),
+    )  # fmt: skip
+    return samples, results, Path("collapse.html")
+
+
+def _most(options: argparse.Namespace) -> int | None:
+    return None if options.num_real == "all" else parse_count(options.num_real)
+
+
+def _first() -> bool:
+    """Under torchrun every process comes here, and one of them speaks."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _write(out: str, results: list[dict]) -> None:
+    from agon.measuring import keep_results
+
+    keep_results(Path(out), results)
+
+
+def _conclude(options: argparse.Namespace, page: Path | None) -> None:
+    lines = [("collapse", page)] if page else []
+    if options.run:
+        newest = max((Path(options.run) / "samples").glob("*.png"), default="-")
+        lines = [("run", options.run), ("samples", newest), ("report", Path(options.run) / "report.html"), *lines]
+    if lines:
+        print("\n" + "\n".join(f"{name:<8} {value}" for name, value in lines))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """The numbers that both have. Exit code 1 if a pair was refused."""
+    from agon.measuring import RESULTS, read_results
+    from agon.metrics.protocol import differences, versus
+
+    both = []
+    for name in options.compare:
+        path = Path(name) / RESULTS if Path(name).is_dir() else Path(name)
+        if not path.exists():
+            raise UserError("There are no results in {path}. Expected a run that was evaluated, or a file of 'agon evaluate --out'.", path=path)
+        both.append({result["metric"]: result for result in read_results(path)})
+    shared = [name for name in both[0] if name in both[1]]
+    if not shared:
+        raise UserError("'{one}' and '{two}' have no metric in common. Evaluate both with the same --metrics.", one=options.compare[0], two=options.compare[1])
+    found, refused = [], {}
+    for name in shared:
+        why = differences(both[0][name], both[1][name])
+        if why:
+            refused[name] = why
+        else:
+            found.append(versus(both[0][name], both[1][name]))
+    if options.json:
+        print(json.dumps({"compared": found, "refused": refused}, indent=1, ensure_ascii=False))
+    else:
+        print(comparison(found, refused))
+    return 1 if refused else 0
+
+
+def comparison(found: list[dict], refused: dict[str, list[str]]) -> str:
+    """One line a metric: both values, the difference with its error, or why they are not compared."""
+    lines = []
+    for row in found:
+        error = "" if row["standard_error"] is None else f"± {row['standard_error']:.2g}"
+        verdict = {None: "", True: translate("differs"), False: translate("within chance")}[row["beyond_chance"]]
+        lines.append(f"{row['metric']:<22} {row['values'][0]:>9.4g} {row['values'][1]:>9.4g} {row['difference']:>+9.3g} {error:<10} {verdict}".rstrip())
+    lines += [f"{name:<22} {translate('not comparable')}: {'; '.join(why)}" for name, why in refused.items()]
+    return "\n".join(lines)
+
+
 def table(results: list[dict]) -> str:
-    """One line for each number: value, standard error, and the reference beside it."""
+    """One line for each number: value, standard error, and the reference beside it; or why it could not be had."""
     lines = []
     for result in results:
+        if "unavailable" in result:
+            lines.append(f"{result['metric']:<22} {translate('not measured')}: {result['unavailable']}")
+            continue
         error = f"± {result['standard_error']:.2g}" if result.get("standard_error") is not None else ""
         beside = ", ".join(f"{name.replace('_', ' ')} {reference['value']:.4g}" for name, reference in (result.get("reference") or {}).items())
         lines.append(f"{result['metric']:<22} {result['value']:>9.4g} {error:<10} {f'({beside})' if beside else ''}".rstrip())

@@ -1,4 +1,4 @@
-"""List the games, data sets and metrics there are.
+"""List the games, data sets, metrics and feature extractors there are.
 
 Reads file heads and tables of names only: no game and no torch is imported.
 """
@@ -13,12 +13,12 @@ from dataclasses import asdict
 from agon.cli import Parser
 from agon.locale import translate
 
-KINDS = ("games", "datasets", "metrics")
+KINDS = ("games", "datasets", "metrics", "extractors")
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(prog="agon list", description=translate("List the games, data sets and metrics there are."))
-    parser.add_argument("kind", nargs="?", choices=KINDS, help=translate("only these (default: all three)"))
+    parser = Parser(prog="agon list", description=translate("List the games, data sets, metrics and feature extractors there are."))
+    parser.add_argument("kind", nargs="?", choices=KINDS, help=translate("only these (default: all)"))
     parser.add_argument("--json", action="store_true", help=translate("one JSON object on stdout"))
     options = parser.parse_args(argv)
     kinds = (options.kind,) if options.kind else KINDS
@@ -39,10 +39,17 @@ def entries(kind: str) -> list[dict]:
 
         return [asdict(entry) for entry in games().values()]
     if kind == "datasets":
-        from agon.data.names import DATASETS as table
-    else:
-        from agon.metrics.names import METRICS as table
-    return [{"name": name, "summary": description} for name, (_, description) in table.items()]
+        from agon.data.names import DATASETS
+
+        return [{"name": name, "summary": description} for name, (_, description) in DATASETS.items()]
+    from agon.metrics import catalog
+
+    if kind == "extractors":
+        return [{"name": name, "summary": description} for name, (_, description) in catalog.extractors().items()]
+    return [
+        {"name": name, "summary": metric.summary, "kinds": metric.kinds, "extractor": metric.extractor, "paired": metric.paired, "better": metric.better}
+        for name, metric in sorted(catalog.metrics().items())
+    ]
 
 
 def _table(rows: list[dict]) -> str:

@@ -19,6 +19,7 @@ def main(argv: list[str]) -> int:
     add("--class", dest="label", help=translate("only this class: its number or its name"))
     add("--out", default="samples.png", help=translate(".png: one grid; .npz, .csv: numbers; else a folder of PNG files (default samples.png)"))
     add("--overwrite", action="store_true", help=translate("replace what --out names"))
+    add("--best", action="store_true", help=translate("the checkpoint that scored best while training, not the newest"))
     add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
     add("--game", help=translate("the .py file or module of a game from outside Agon; it is executed"))
     options = parser.parse_args(argv)
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> int:
     from agon.media import save_samples
     from agon.run import load
 
-    run = load(options.run, options.device, game=options.game)
+    run = load(options.run, options.device, game=options.game, best=options.best)
     conditions = {} if options.label is None else {"label": options.label}
     written = save_samples(run.sample(options.n, seed=options.seed, **conditions), options.out, overwrite=options.overwrite)
     print(written[0] if len(written) == 1 else written[0].parent)

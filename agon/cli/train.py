@@ -32,6 +32,8 @@ def main(argv: list[str]) -> int:
     overrides = given | {name: text for name, text in words.items() if not name.startswith("data.")}
     if options.images is not None:
         overrides["images"] = parse_count(options.images)
+    if options.every is not None:
+        overrides["metrics_every_images"] = parse_count(options.every)
     _check_fields(options.game, overrides)
 
     from agon.run import train
@@ -66,6 +68,7 @@ def _parser() -> Parser:
     add("--out", help=translate("run folder (default: runs/GAME-DATA)"))
     add("--steps", help=translate("length in steps"))
     add("--images", help=translate("length in real images drawn: 50000, 200k, 25M"))
+    add("--every", help=translate("images between two measurements of --metrics fid_digits,coverage: 20k"))
     add("--minutes", type=float, help=translate("leave after so many minutes; resumable"))
     add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
     add("--tensorboard", action="store_true", help=translate("also write TensorBoard files"))
@@ -94,7 +97,7 @@ def _check_fields(game: str, overrides: dict[str, Any]) -> None:
     from agon.config import field_names, flatten
 
     known = field_names(load(game).Config)
-    options = ["data", "preset", "out", "steps", "minutes", "device", "config", "tensorboard"]  # no fields, but what may have been meant
+    options = ["data", "preset", "out", "steps", "minutes", "device", "config", "tensorboard", "every"]  # no fields, but what may have been meant
     for name in flatten(overrides):
         if name not in known:
             near = nearest(name, known + options)

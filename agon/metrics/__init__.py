@@ -1,10 +1,5 @@
 """Metrics: one number per file, in three steps: features, statistics, number.
 
-``features/`` turns pictures into vectors; a metric's file gathers what it needs of them and computes the number;
-``agon.metrics.evaluate.evaluate`` draws the samples, runs the metrics and writes the protocol beside every number.
-Importing this package does not import torch.
+``features/`` turns samples into vectors; a metric's file gathers what it needs of them and computes the number; ``agon.metrics.evaluate.evaluate`` draws the
+samples, runs the metrics and writes the protocol beside every number. Importing this package does not import torch.
 """
-
-from agon.metrics.names import METRICS
-
-__all__ = ["METRICS"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NUM_SPLITS = 20
+NUM_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,25 @@ def subsample_error(values: np.ndarray, size: int, total: int) -> np.ndarray:
     if len(values) < 2:
         return np.full(values.shape[1:], np.nan)
     return values.std(axis=0, ddof=1) * np.sqrt(size / (total - size))
+
+
+def groups(count: int, number: int = NUM_GROUPS) -> list[np.ndarray]:
+    """``number`` random groups of the indices 0 .. count - 1, as equal as can be, each sorted; always the same ones.
+
+    Random, not consecutive: a folder is often in the order of its classes, and groups of one class each would overstate the error.
+    """
+    return [np.sort(part) for part in np.array_split(np.random.default_rng([2, count]).permutation(count), number)]
+
+
+def jackknife_error(values: np.ndarray) -> np.ndarray:
+    """Standard error of a statistic from its values (G, ...) with one of G equal groups left out each time: sqrt((G - 1) / G * sum (v - mean)^2).
+
+    Where several independent samples each leave out their g-th group at once, the sum of their contributions is estimated. Shao and Tu, 1995, "The Jackknife
+    and Bootstrap". With G groups it is itself known to about 1 part in sqrt(2 (G - 1)): 24 % for 10.
+    """
+    values = np.asarray(values, np.float64)
+    number = len(values)
+    return np.sqrt((number - 1) / number * ((values - values.mean(axis=0)) ** 2).sum(axis=0))
 
 
 def share_error(share: float, total: int) -> float:

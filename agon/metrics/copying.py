@@ -12,9 +12,13 @@ import numpy as np
 
 from agon.metrics.bootstrap import bootstrap, perfect, share_error, splits
 from agon.metrics.neighbours import distance_matrix, kth_nearest, nearest
-from agon.metrics.samples import Samples, choose, flatten
+from agon.metrics.samples import Samples
+from agon.metrics.sides import choose
 
-NAME = "near_copies"
+METRICS = {"near_copies": "Fraction of fakes nearer to a training sample than 99 % of the reals are (1 % is a perfect sampler's)"}
+KINDS = ("image", "points")
+EXTRACTOR = "thumbnail"
+LAYERS = ("features",)
 QUANTILE = 0.01
 MEMORISER = 0.5  # how far from its original a copy of the memoriser beside lies, in thresholds
 ROWS = 4_000  # training samples whose nearest neighbour sets the threshold, where there are more
@@ -47,7 +51,7 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
     """All fakes against the whole training set; error by bootstrap over fakes and over the distances behind the
     threshold.
     """
-    train, fake = samples.training, flatten(samples.fake)
+    train, fake = samples.training_features(), samples.features()[1]
     rows = choose(len(train), ROWS)
     among, towards = kth_nearest(train, 1, rows), nearest(fake, train)
     threshold = np.quantile(among, QUANTILE)
@@ -59,7 +63,7 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
     few = train[choose(len(train), HELD_OUT)]
     return [
         samples.result(
-            NAME,
+            "near_copies",
             value,
             max(error, share_error(value, len(fake))),
             num_real=len(train),

@@ -2,117 +2,245 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import agon
 from agon.data.source import Source
-from agon.errors import UserError
-from agon.metrics.features import extractor_for
+from agon.errors import Unavailable, UserError
+from agon.metrics import catalog
+from agon.metrics.catalog import Asked
+from agon.metrics.feature_store import FeatureStore
+from agon.metrics.features import OWN, fitting, open_extractor
+from agon.metrics.features.base import Extractor
 from agon.metrics.modes import mixture_of
-from agon.metrics.names import METRICS
-from agon.metrics.samples import FEW, Draw, Samples, choose, draw_all, read
+from agon.metrics.samples import FEW, MAX_REAL, Samples
+from agon.metrics.sides import Draw, DrawSide, Side, SourceSide, choose
 
 POINTS = 2_500  # PacGAN's count for mixtures
-PICTURES = 2_000  # where no extractor fits
+PICTURES = 2_000  # where no large network is to judge
 
 
-def evaluate(
-    draw: Draw,
-    source: Source,
-    metrics: Sequence[str] | None = None,
-    *,
-    num_samples: int | None = None,
-    seed: int = 0,
-    conditional: bool = False,
-) -> list[dict]:
-    """Measure the generator ``draw`` against ``source``; the same arguments give the same numbers.
+def evaluate(draw: Draw, source: Source, metrics: Sequence[str] | None = None, *, device: str = "cpu", precision: str = "fp32",
+             weights: Mapping[str, Any] | None = None, **how: Any) -> list[dict]:  # fmt: skip
+    """Measure the generator ``draw`` against ``source``: :func:`measure` of :func:`sides`. The same arguments give the same numbers."""
+    samples = sides(draw, source, metrics, **how)
+    return measure(samples, None if metrics is None else catalog.asked(metrics), device=device, precision=precision, weights=weights)
 
-    ``draw(n, seed=, label=)`` returns (n, *spec.shape) float32. ``metrics``: names (see ``agon list metrics``); None
-    takes those that fit. ``num_samples``: None takes as many as there are real samples where an extractor fits, else
-    2,500 points or up to 2,000 pictures. ``seed`` draws the fakes and nothing else. ``conditional``: ``draw`` takes
-    labels; it is then asked for classes in the proportions of the real data.
 
-    Returns one entry a metric: metric, value, standard_error, num_real, num_fake, protocol, reference
-    (``perfect_sampler``: what samples of the real distribution score at the same counts), and where there is more to
-    say, details and warnings. Raises UserError for an unknown metric, one that does not fit, or too few samples.
+def sides(
+    draw: Draw, source: Source, metrics: Sequence[str] | None = None, *, num_samples: int | None = None, num_real: int | None = MAX_REAL, seed: int = 0,
+    conditional: bool = False, generator: Any = None, about: Mapping[str, Any] | None = None, cache_dir: Path | None = None, cached: bool = True,
+) -> Samples:  # fmt: skip
+    """The data and a generator's samples, as streams; nothing is drawn yet.
+
+    ``draw(n, seed=, label=)`` returns (n, *spec.shape) float32. ``metrics``: names (see ``agon list metrics``), perhaps with an extractor's (kid_dinov2); None takes
+    those that fit. ``num_samples``: None takes as many as there are real samples where a network judges, else 2,500 points or up to 2,000 pictures. ``num_real``: at
+    most so many reals, always the same ones; None takes all. ``seed`` draws the fakes and nothing else. ``conditional``: ``draw`` takes labels; it is then asked for
+    classes in the proportions of the real data. ``generator``: the object behind ``draw``, for metrics of its latents. ``about``: what else belongs into the protocol.
+
+    Raises UserError for an unknown metric or too few samples.
     """
-    names = fitting(source, conditional) if metrics is None else check_names(metrics)
-    count = default_count(source) if num_samples is None else num_samples
-    if min(count, len(source)) < FEW:
+    real = SourceSide(source, choose(len(source), len(source) if num_real is None else num_real))
+    names = None if metrics is None else {each.extractor for each in catalog.asked(metrics)}
+    count = default_count(real, names) if num_samples is None else num_samples
+    if min(count, real.count) < FEW:
+        raise too_few(count, real.count)
+    label = choose_labels(real, count) if conditional else None
+    fake = DrawSide(draw, source.spec, count, seed=seed, label=label)
+    return Samples(real, fake, seed, generator=generator, about=dict(about or {}), store=FeatureStore(cache_dir, cached=cached))
+
+
+def between(
+    real: Side, fake: Side, metrics: Sequence[str] | None = None, *, seed: int = 0, captions: list[str] | None = None, segmenter: Any = None,
+    cache_dir: Path | None = None, cached: bool = True,
+) -> Samples:  # fmt: skip
+    """Two sets of samples, such as two folders (agon/metrics/sides.py, agon/metrics/files.py), for :func:`measure`. Raises UserError unless they are of one kind."""
+    if real.kind != fake.kind:
         raise UserError(
-            "{num_fake} samples against {num_real} real ones are too few for any metric. Expected at least {least} of "
-            "each.",
-            num_fake=count,
-            num_real=len(source),
-            least=FEW,
+            "'{real}' holds {real_kind} and '{fake}' {fake_kind}, which cannot be compared. Expected two sets of one kind.",
+            real=real.name, fake=fake.name, real_kind=real.kind, fake_kind=fake.kind,
+        )  # fmt: skip
+    few = 1 if metrics is not None and all(each.metric.paired for each in catalog.asked(metrics)) else FEW
+    if min(real.count, fake.count) < few:
+        raise too_few(fake.count, real.count)
+    about = {"fake": {"data": fake.name, "fingerprint": fake.fingerprint}}
+    return Samples(real, fake, seed, captions=captions, segmenter=segmenter, about=about, store=FeatureStore(cache_dir, cached=cached))
+
+
+def measure(
+    samples: Samples, wanted: list[Asked] | None = None, *, device: str = "cpu", precision: str = "fp32", weights: Mapping[str, Any] | None = None,
+) -> list[dict]:  # fmt: skip
+    """One entry a metric, in the order asked: metric, value, standard_error, num_real, num_fake, protocol, reference (``perfect_sampler``: what samples of the real
+    distribution score at the same counts), and where there is more to say, details and warnings.
+
+    A metric that cannot be had here and now (weights, a library, too few samples) is an entry of ``metric`` and ``unavailable``, the reason and what mends it; where
+    none of the metrics that were asked for can be had, that is raised.
+    """
+    samples = replace(samples, weights=dict(weights or {}), device=device)
+    given = wanted is not None
+    wanted = default_metrics(samples) if wanted is None else wanted
+    for each in wanted:
+        check_kind(each, samples)
+    opened = {name: try_to_open(name, weights, device, precision) for name in dict.fromkeys(extractor_of(each, samples) for each in wanted) if name}
+    entries: dict[str, dict] = {}
+    failures: dict[str, Unavailable] = {}
+    ready = []
+    for each in wanted:
+        failure = failure_of(each, samples, opened.get(extractor_of(each, samples)))
+        ready, failures = (ready, failures | {each.name: failure}) if failure else ([*ready, each], failures)
+    collect(samples, ready, opened)
+    for (_, extractor), group in groupby(sorted(ready, key=lambda each: where(each, samples)), key=lambda each: where(each, samples)):
+        found, failed = measure_group(list(group), samples.reading(opened.get(extractor)))
+        entries, failures = entries | found, failures | failed
+    if given and not entries and failures:
+        raise next(iter(failures.values()))
+    missing = {name: {"metric": name, "unavailable": str(error)} for name, error in failures.items()}
+    return [(entries | missing)[each.name] for each in wanted if each.name in entries or each.name in missing]
+
+
+def measure_group(group: list[Asked], samples: Samples) -> tuple[dict[str, dict], dict[str, Unavailable]]:
+    """Metrics of one file in one extractor's features, together; where one cannot be had, each by itself, so that the others can."""
+    try:
+        found = importlib.import_module(group[0].metric.module).measure(samples, [each.metric.name for each in group])
+    except Unavailable as error:
+        if len(group) == 1:
+            return {}, {group[0].name: error}
+        parts = [measure_group([each], samples) for each in group]
+        return {k: v for found, _ in parts for k, v in found.items()}, {k: v for _, failed in parts for k, v in failed.items()}
+    by_base = {result["metric"]: result for result in found}
+    return {each.name: named(by_base[each.metric.name], each) for each in group if each.metric.name in by_base}, {}
+
+
+def where(each: Asked, samples: Samples) -> tuple[str, str]:
+    """What is measured together: one file's metrics in one extractor's features."""
+    return each.metric.module, extractor_of(each, samples)
+
+
+def extractor_of(each: Asked, samples: Samples) -> str:
+    """The extractor's name; "data" is resolved here."""
+    return fitting(samples.name, samples.kind, samples.spec) if each.extractor == "data" else each.extractor
+
+
+def named(result: dict, each: Asked) -> dict:
+    """The entry under the name that was asked for, with Agon's version."""
+    return {**result, "metric": each.name, "protocol": {**result["protocol"], "agon": agon.__version__}}
+
+
+def try_to_open(name: str, weights: Mapping[str, Any] | None, device: str, precision: str) -> Extractor | Unavailable:
+    try:
+        return open_extractor(name, weights=weights, device=device, precision=precision)
+    except Unavailable as error:
+        return error
+
+
+def failure_of(each: Asked, samples: Samples, extractor: Extractor | Unavailable | None) -> Unavailable | None:
+    """Why a metric cannot be measured, None where it can."""
+    if isinstance(extractor, Unavailable):
+        return extractor
+    if extractor is not None:
+        check_extractor(each, samples, extractor)
+    if each.metric.labelled and samples.fake.label is None:
+        return Unavailable(
+            "The metric '{metric}' needs samples with classes, and these have none (a generator that is not conditional, a folder without sub-folders). "
+            "Leave the metric out, or train a game with labels, for instance r3gan.",
+            metric=each.name,
         )
-    label = choose_labels(source, count) if conditional else None
-    samples = Samples(source, draw_all(draw, source, count, seed=seed, label=label), label, seed)
-    results = {}
-    for module in dict.fromkeys(METRICS[name][0] for name in names):
-        asked = [name for name in names if METRICS[name][0] == module]
-        for result in importlib.import_module(module).measure(samples, asked):
-            result["protocol"]["agon"] = agon.__version__
-            results[result["metric"]] = result
-    return [results[name] for name in names]
+    return None
 
 
-def fitting(source: Source, conditional: bool) -> list[str]:
-    """The metrics that fit a data set."""
-    if mixture_of(source) is not None:
-        return ["modes", "high_quality", "reverse_kl"]
-    if source.spec.kind == "points":
-        return ["sliced_wasserstein"]
-    if source.spec.kind != "image":
+def collect(samples: Samples, ready: list[Asked], opened: Mapping[str, Any]) -> None:
+    """All features that the metrics will read, in one pass over each side."""
+    needed = [(opened[extractor_of(each, samples)], layer) for each in ready if extractor_of(each, samples) for layer in each.metric.layers]
+    needed = [(extractor, layer) for extractor, layer in needed if layer in extractor.layers]
+    for side in (samples.real, samples.fake) if needed else ():
+        samples.store.collect(side, needed)
+
+
+def check_kind(each: Asked, samples: Samples) -> None:
+    """Refuse a metric for another kind of data, and one that reads features where there are none."""
+    if samples.kind not in each.metric.kinds and "*" not in each.metric.kinds:
         raise UserError(
-            "There is no metric for data of the kind '{kind}'. Expected image or points.", kind=source.spec.kind
-        )
-    if extractor_for(source.name, source.spec) is None:
-        return ["pixel_sliced_wasserstein", "near_copies"]
-    names = ["frechet", "kid", "precision", "recall", "density", "coverage", "near_copies"]
-    return [*names[:-1], "accuracy", names[-1]] if conditional else names
+            "The metric '{metric}' is for {kinds}, and '{data}' holds {kind}. Leave out --metrics to get those that fit.",
+            metric=each.name, kinds=" or ".join(each.metric.kinds), data=samples.name, kind=samples.kind,
+        )  # fmt: skip
 
 
-def check_names(metrics: Sequence[str]) -> list[str]:
-    """The names, each once; unknown ones are refused with the nearest match."""
-    for name in metrics:
-        if name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0)
-            raise UserError(
-                "There is no metric '{name}'. Did you mean '{near}'? 'agon list metrics' shows all.",
-                name=name,
-                near=near[0],
-            )
-    if not metrics:
+    if each.extractor == "data" and not extractor_of(each, samples):
         raise UserError(
-            "No metric was named. Leave out --metrics to get those that fit, or choose from 'agon list metrics'."
-        )
-    return list(dict.fromkeys(metrics))
+            "The metric '{metric}' reads features, and no extractor is known for {kind}. Name one of yours: {metric}_my_net.py:function, or leave out --metrics.",
+            metric=each.name, kind=samples.kind,
+        )  # fmt: skip
 
 
-def default_count(source: Source) -> int:
+def check_extractor(each: Asked, samples: Samples, extractor: Extractor) -> None:
+    """Refuse an extractor for another kind of data."""
+    if extractor.kind not in ("*", samples.kind):
+        raise UserError(
+            "The extractor of '{metric}' is for {expected}, and '{data}' holds {kind}. Choose another: agon list extractors.",
+            metric=each.name, expected=extractor.kind, data=samples.name, kind=samples.kind,
+        )  # fmt: skip
+
+
+def default_metrics(samples: Samples) -> list[Asked]:
+    """The metrics that fit, where none is named."""
+    if samples.kind == "points":
+        names = ["modes", "high_quality", "reverse_kl"] if mixture_of(samples.source) is not None else ["sliced_wasserstein"]
+    elif samples.kind == "image":
+        names = default_image_metrics(samples)
+    else:
+        names = [name for name, metric in catalog.metrics().items() if samples.kind in metric.kinds and not metric.paired and not metric.labelled]
+    return [catalog.parse(name) for name in names]
+
+
+def default_image_metrics(samples: Samples) -> list[str]:
+    """In the features of the data's own small network or of Inception, where its weights are at hand; else in a fixed random network's, and in pixels."""
+    names = ["precision", "recall", "density", "coverage"]
+    if samples.spec is not None and (samples.name, tuple(samples.spec.shape)) in OWN:
+        return ["frechet", "kid", *names, *(["accuracy"] if samples.fake.label is not None else []), "near_copies"]
+    if inception_at_hand():
+        return ["fid", "kid", *names, "inception_score", "spectra"]
+    pixels = ["pixel_sliced_wasserstein", "spectra"] if samples.spec is not None and samples.fake.spec is not None else []
+    return [*(f"{name}_random" for name in ("frechet", "kid", *names)), *pixels, "near_copies"]
+
+
+def inception_at_hand() -> bool:
+    """Whether Inception's weights are on this machine: nothing large is fetched that nobody asked for."""
+    from agon.metrics.features import inception, weights
+
+    return weights.at_hand(inception.WEIGHTS)
+
+
+def default_count(real: SourceSide, extractors: set[str] | None) -> int:
     """How many fakes are drawn unless the user says."""
-    if source.spec.kind == "points":
+    if real.kind == "points":
         return POINTS
-    return len(source) if extractor_for(source.name, source.spec) is not None else min(len(source), PICTURES)
+    judged = (real.name, tuple(real.spec.shape)) in OWN or bool(extractors and extractors - {"", "thumbnail", "spectrum", "random"})
+    return real.count if judged or (extractors is None and inception_at_hand()) else min(real.count, PICTURES)
 
 
-def choose_labels(source: Source, count: int) -> Tensor:
-    """(count,) classes in the proportions of the real data: its own labels in a fixed random order, repeated as need
-    be.
-    """
-    label = read(source, choose(len(source))).label
-    if label is None:
+def choose_labels(real: Side, count: int) -> np.ndarray:
+    """(count,) classes in the proportions of the real data: its own labels in a fixed random order, repeated as need be."""
+    if real.label is None:
         raise UserError(
-            "The data set '{data}' has no labels, so no classes can be asked for. Evaluate without labels, or choose "
-            "a labelled data set.",
-            data=source.name,
+            "The data set '{data}' has no labels, so no classes can be asked for. Evaluate without labels, or choose a labelled data set.", data=real.name
         )
-    order = np.random.default_rng(0).permutation(len(label))
-    return label[torch.from_numpy(np.resize(order, count))]
+    return np.resize(np.asarray(real.label)[np.random.default_rng(0).permutation(len(real.label))], count)
+
+
+def too_few(num_fake: int, num_real: int) -> UserError:
+    return UserError(
+        "{num_fake} samples against {num_real} real ones are too few for any metric. Expected at least {least} of each.",
+        num_fake=num_fake, num_real=num_real, least=FEW,
+    )  # fmt: skip
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -21,8 +21,8 @@ def everything(digits):
 
 @pytest.fixture(scope="session")
 def digit_features(everything):
-    """(1797, 64) features of the real digits."""
-    return shipped().features(everything.real)
+    """(1797, 64) float64 features of the real digits."""
+    return shipped().run(everything.real)["features"].double().numpy()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agon.metrics.bootstrap import bootstrap, share_error, splits, subsample_error
+from agon.metrics.bootstrap import bootstrap, groups, jackknife_error, share_error, splits, subsample_error
 from agon.metrics.frechet import frechet
 
 
@@ -48,3 +48,23 @@ def test_error_of_a_frechet_distance():
         values = np.array([frechet(real[split.real], fake[split.fake]) for split in splits(400, 400, count=60)])
         estimates.append(subsample_error(values, 1, 2))
     assert np.mean(estimates) == pytest.approx(fresh, rel=0.3)
+
+
+def test_groups_hold_every_index_once():
+    parts = groups(103, 10)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(103))
+    assert {len(part) for part in parts} == {10, 11}
+    assert all((np.diff(part) > 0).all() for part in parts) and np.ptp(parts[0]) > 20
+
+
+def test_jackknife_of_a_mean_and_of_a_difference():
+    """With every sample a group it is s / sqrt(n) exactly; two samples left out together give the root of the sum of squares on average."""
+    rng = np.random.default_rng(11)
+    x = rng.standard_normal(50)
+    left_out = (x.sum() - x) / 49
+    assert jackknife_error(left_out) == pytest.approx(x.std(ddof=1) / np.sqrt(50), rel=1e-12)
+    found = []
+    for _ in range(200):
+        a, b = rng.standard_normal((10, 20)), 2 * rng.standard_normal((10, 20))
+        found.append(jackknife_error(np.array([np.delete(a, g, 0).mean() - np.delete(b, g, 0).mean() for g in range(10)])) ** 2)
+    assert np.mean(found) == pytest.approx(1 / 200 + 4 / 200, rel=0.15)

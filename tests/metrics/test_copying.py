@@ -5,9 +5,10 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from agon.data.source import ArraySource, DataSpec
 from agon.metrics.copying import copy_threshold, duplicates_warning, held_out_rate, measure, near_copies
+from agon.metrics.features.thumbnail import open_extractor
 from agon.metrics.samples import Samples
+from agon.metrics.sides import ArraySide
 
 
 def test_threshold_by_scikit_learn():
@@ -50,7 +51,25 @@ def test_what_copying_would_look_like_stands_beside_whatever_the_data():
     """Pictures so near to each other that any fixed noise would hide a copy: the memoriser must still be seen as one."""
     rng = np.random.default_rng(2)
     points = 0.01 * rng.standard_normal((2, 200, 16)).astype(np.float32)
-    source = ArraySource("near", DataSpec("points", (16,)), points[0])
-    fake = torch.from_numpy(points[1])
-    result = measure(Samples(source, fake), ["near_copies"])[0]
+    samples = Samples.of_arrays(*points, kind="points", extractor=open_extractor())
+    result = measure(samples, ["near_copies"])[0]
     assert result["reference"]["memoriser"]["value"] == 1 and result["value"] < 0.05
+
+
+def test_measured_is_the_plain_function_on_pictures(everything):
+    """Half of the fakes are copies, as 8-bit pictures; the other half are other digits. The same share as by the plain function on the same vectors."""
+    pictures = ((everything.real + 1) * 127.5).round().to(torch.uint8)
+    train, other = pictures[::2], pictures[1::2]
+    fake = torch.cat([train[:200], other[:200]])
+    result = measure(Samples.of_arrays(train, fake, extractor=open_extractor()), ["near_copies"])[0]
+    vectors = [part.flatten(1).float().numpy() / np.float32(127.5) - 1 for part in (train, fake)]
+    assert result["value"] == pytest.approx(near_copies(*vectors)) and 0.5 <= result["value"] < 0.55
+    assert result["num_real"] == len(train) and result["protocol"]["dimension"] == 64
+
+
+def test_the_whole_training_set_is_searched(everything):
+    """Copies of what is not among the reals of the comparison are found where the training set is given."""
+    pictures = ((everything.real + 1) * 127.5).round().to(torch.uint8)
+    samples = Samples.of_arrays(pictures[:600], pictures[900:1200], extractor=open_extractor(), training=ArraySide(pictures))
+    assert measure(samples, ["near_copies"])[0]["value"] == 1
+    assert measure(Samples.of_arrays(pictures[:600], pictures[900:1200], extractor=open_extractor()), ["near_copies"])[0]["value"] < 0.1

@@ -4,6 +4,7 @@ that help.
 
 import importlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import torch
 from agon.data import open_dataset
 from agon.data.toy import mixture_samples, swissroll
 from agon.errors import UserError
+from agon.metrics import catalog
 from agon.metrics.copying import near_copies
 from agon.metrics.evaluate import evaluate
-from agon.metrics.names import METRICS
+from agon.metrics.sides import as_stored
 
 KEYS = {"metric", "value", "standard_error", "num_real", "num_fake", "protocol", "reference"}
 
@@ -77,7 +79,7 @@ def test_near_copies_of_noisy_copies(digits, everything, memoriser):
 
     fake = []
     value = evaluate(lambda n, **how: fake.append(draw(n, **how)) or fake[-1], digits, ["near_copies"])[0]["value"]
-    train, drawn = (part.flatten(1).numpy() for part in (everything.real, torch.cat(fake)))
+    train, drawn = (as_stored(part, "image").flatten(1).numpy() / np.float32(127.5) - 1 for part in (everything.real, torch.cat(fake)))
     assert value == pytest.approx(near_copies(train, drawn))
     assert 0.2 < value < 0.8
 
@@ -139,10 +141,11 @@ def test_pictures_without_an_extractor():
     """Shapes: a plain distance in pixels with its floor, and copies found."""
     source, other = open_dataset("shapes", size=24, length=300), open_dataset("shapes", size=24, length=900)
     fresh, known = other.read(np.arange(400, 900)).real, source.read(np.arange(300)).real
+    names = ["pixel_sliced_wasserstein", "near_copies"]
     new = by_name(evaluate(lambda n, *, seed, label=None: fresh[:n], source))
-    copied = by_name(evaluate(lambda n, *, seed, label=None: known[:n].flip(0), source))
-    black = by_name(evaluate(lambda n, *, seed, label=None: 0 * fresh[:n] - 1, source))
-    assert list(new) == ["pixel_sliced_wasserstein", "near_copies"]
+    copied = by_name(evaluate(lambda n, *, seed, label=None: known[:n].flip(0), source, names))
+    black = by_name(evaluate(lambda n, *, seed, label=None: 0 * fresh[:n] - 1, source, names))
+    assert set(names) < set(new) and {name.partition("_")[2] for name in set(new) - set(names)} == {"random", ""}, "a network that needs no weights judges"
     assert new["near_copies"]["value"] < 0.06 and copied["near_copies"]["value"] == 1
     floor = new["pixel_sliced_wasserstein"]["reference"]["perfect_sampler"]["value"]
     assert (
@@ -169,18 +172,24 @@ def test_errors_say_what_to_do(digits, memoriser):
     ring = open_dataset("toy:ring8", length=100)
     with pytest.raises(UserError, match="Did you mean 'frechet'"):
         evaluate(memoriser, digits, ["frechett"])
+    with pytest.raises(UserError, match="Did you mean 'kid_clip'"):
+        evaluate(memoriser, digits, ["kid_clp"])
+    with pytest.raises(UserError, match="takes no extractor"):
+        evaluate(memoriser, digits, ["ssim_clip"])
+    with pytest.raises(UserError, match="gives no logits"):
+        evaluate(memoriser, digits, ["inception_score_random"], num_samples=30)
     with pytest.raises(UserError, match="No metric was named"):
         evaluate(memoriser, digits, [])
     with pytest.raises(UserError, match="not conditional"):
         evaluate(memoriser, digits, ["accuracy"], num_samples=30)
-    with pytest.raises(UserError, match="known modes"):
+    with pytest.raises(UserError, match="'modes' is for points"):
         evaluate(memoriser, digits, ["modes"], num_samples=30)
-    with pytest.raises(UserError, match="Use 'pixel_sliced_wasserstein'"):
-        evaluate(memoriser, digits, ["sliced_wasserstein"], num_samples=30)
     with pytest.raises(UserError, match="too few"):
         evaluate(memoriser, digits, num_samples=5)
-    with pytest.raises(UserError, match="needs a feature extractor"):
-        evaluate(lambda n, *, seed, label=None: torch.zeros(n, 2), ring, ["frechet"])
+    with pytest.raises(UserError, match="'accuracy' is for image"):
+        evaluate(lambda n, *, seed, label=None: torch.zeros(n, 2), ring, ["accuracy"])
+    with pytest.raises(UserError, match="extractor of 'kid_random' is for image, and 'toy:ring8' holds points"):
+        evaluate(lambda n, *, seed, label=None: torch.zeros(n, 2), ring, ["kid_random"])
     with pytest.raises(UserError, match="no labels"):
         evaluate(lambda n, *, seed, label=None: torch.zeros(n, 2), ring, conditional=True)
     with pytest.raises(UserError, match=r"shape \(30, 3\), expected \(30, 2\)"):
@@ -189,11 +198,22 @@ def test_errors_say_what_to_do(digits, memoriser):
         evaluate(lambda n, *, seed, label=None: torch.full((n, 2), torch.nan), ring, num_samples=30)
 
 
-def test_the_table_of_names_is_true():
-    """Every module exists, measures what the table says, and the table needs no torch."""
-    for name, (module, description) in METRICS.items():
-        loaded = importlib.import_module(module)
-        assert name in getattr(loaded, "NAMES", (loaded.NAME,))
-        assert loaded.__doc__ and description
-    source = importlib.util.find_spec("agon.metrics.names").loader.get_source("agon.metrics.names")
-    assert "import" not in source.split('"""')[2]
+def test_what_the_files_say_of_themselves_is_true():
+    """Every metric's module can be imported and measures; which way is better is said; extractors exist; no file of a metric is left out of the list."""
+    for name, metric in catalog.metrics().items():
+        module = importlib.import_module(metric.module)
+        assert module.__doc__ and callable(module.measure) and module.METRICS[name] == metric.summary
+        assert metric.better or re.search("perfect|collapsed|ideal|reals'", metric.summary), f"{name}: is lower or higher better?"
+        assert metric.extractor in ("", "data", *catalog.extractors()), name
+        assert set(metric.kinds) <= {"image", "points", "video", "audio", "cloud", "voxels", "series", "text", "*"}
+    for name, (module, summary) in catalog.extractors().items():
+        assert callable(importlib.import_module(module).open_extractor) and summary, name
+
+
+def test_names_with_an_extractor():
+    for text, base, extractor in [
+        ("fid", "fid", "inception"), ("fid_inception-clean", "fid", "inception-clean"), ("fid_digits", "fid", "digits"), ("near_copies", "near_copies", "thumbnail"),
+        ("kid_subsets_clip", "kid_subsets", "clip"), ("kid_a_b/my_net.py:embed", "kid", "a_b/my_net.py:embed"), ("kid_net.pt", "kid", "net.pt"),
+    ]:  # fmt: skip
+        found = catalog.parse(text)
+        assert (found.name, found.metric.name, found.extractor) == (text, base, extractor)

@@ -5,8 +5,9 @@ test.
 import numpy as np
 import pytest
 import torch
+from vectors import samples_of
 
-from agon.metrics.kid import kid, kid_subsets, kid_test
+from agon.metrics.kid import kid, kid_subsets, kid_test, measure, published
 
 
 def test_equals_the_definition():
@@ -86,3 +87,36 @@ def test_subsets_are_kid_of_subsets():
     possible = [kid(x[list(a)], y[list(b)]) for a in pairs for b in pairs]
     for value in kid_subsets(x, y, count=20):
         assert np.min(np.abs(np.array(possible) - value)) < 1e-12
+
+
+def test_published_subsets_are_torch_fidelitys():
+    """torch-fidelity 0.4, metric_kid.py, by hand: RandomState(2020) draws x's rows, then y's, for each subset; the estimator from three full kernels."""
+    rng = np.random.default_rng(6)
+    x, y = (part.astype(np.float32) for part in (rng.standard_normal((90, 8)), rng.standard_normal((80, 8)) + 0.3))
+    drawn, expected = np.random.RandomState(2020), []
+    for _ in range(7):
+        a = x[drawn.choice(90, 50, replace=False)].astype(np.float64)
+        b = y[drawn.choice(80, 50, replace=False)].astype(np.float64)
+        aa, bb, ab = ((p @ q.T / 8 + 1) ** 3 for p, q in ((a, a), (b, b), (a, b)))
+        expected.append((aa.sum() - np.trace(aa) + bb.sum() - np.trace(bb)) / (50 * 49) - 2 * ab.mean())
+    np.testing.assert_allclose(published(x, y, subsets=7, size=50), expected, rtol=1e-10)
+
+
+def test_measured_whole_and_in_subsets():
+    """Both estimate one number; the subsets' error is that of all samples, and is not given where they overlap too much."""
+    rng = np.random.default_rng(7)
+    real, fake = rng.standard_normal((300, 4)), rng.standard_normal((250, 4)) + 0.5
+    whole, parts = measure(samples_of(real, fake), ["kid", "kid_subsets"])
+    assert (whole["metric"], parts["metric"]) == ("kid", "kid_subsets")
+    assert whole["value"] == pytest.approx(kid(real.astype(np.float32).astype(np.float64), fake.astype(np.float32).astype(np.float64)), rel=1e-10)
+    assert parts["standard_error"] is None and "overlap" in parts["warnings"][1] and parts["protocol"]["size"] == 250
+    assert parts["value"] == pytest.approx(whole["value"], abs=4 * parts["details"]["standard_deviation_over_subsets"])
+
+
+def test_error_of_the_subsets_is_that_of_all(monkeypatch):
+    """Delete-d jackknife: within 35 % of the spread of KID over fresh draws."""
+    monkeypatch.setattr("agon.metrics.kid.PUBLISHED_SIZE", 30)
+    rng = np.random.default_rng(8)
+    fresh = [kid(rng.standard_normal((150, 3)), rng.standard_normal((150, 3)) + 1) for _ in range(200)]
+    found = [measure(samples_of(rng.standard_normal((150, 3)), rng.standard_normal((150, 3)) + 1), ["kid_subsets"])[0]["standard_error"] for _ in range(5)]
+    assert np.mean(found) == pytest.approx(np.std(fresh), rel=0.35)

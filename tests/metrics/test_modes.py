@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from agon.data import open_dataset
-from agon.metrics.modes import Mixture, histogram, mixture_of, scores
+from agon.data.toy import mixture_samples
+from agon.errors import UserError
+from agon.metrics.modes import Mixture, histogram, measure, mixture_of, scores
+from agon.metrics.samples import Samples
+from agon.metrics.sides import ArraySide, SourceSide
 
 CENTERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 FOUR = Mixture(CENTERS, 0.1, np.full(4, 0.25))
@@ -63,3 +67,18 @@ def test_the_data_set_itself_is_perfect():
 
 def test_no_modes():
     assert mixture_of(open_dataset("toy:swissroll", length=100)) is None
+
+
+def test_measured_in_a_stream():
+    """Three of eight modes, in pieces: the counts of the plain function on all points; a data set without modes is refused."""
+    source = open_dataset("toy:ring8", length=1000)
+    points = mixture_samples(source.centers[:3], source.sigma, 500, 1)[0]
+    fake = ArraySide(points, "points")
+    fake.piece_size = 70
+    found = {result["metric"]: result for result in measure(Samples(SourceSide(source), fake), ["reverse_kl", "modes", "high_quality"])}
+    counts = histogram(points.astype(np.float64), mixture_of(source))
+    expected = scores(counts, np.full(8, 1 / 8))
+    assert [found[name]["value"] for name in ("modes", "high_quality", "reverse_kl")] == pytest.approx(expected)
+    assert found["modes"]["value"] == 3 and found["reverse_kl"]["details"]["samples_by_mode"] == counts[:-1].tolist() and found["modes"]["num_fake"] == 500
+    with pytest.raises(UserError, match="known modes"):
+        measure(Samples.of_arrays(points, points, kind="points"), ["modes"])

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from prdc import compute_prdc
 from sklearn.neighbors import NearestNeighbors
+from vectors import samples_of
 
 from agon.errors import UserError
-from agon.metrics.neighbours import distance_matrix, kth_nearest, nearest
-from agon.metrics.prdc import expected_coverage, prdc
+from agon.metrics import neighbours
+from agon.metrics import prdc as module
+from agon.metrics.neighbours import clouds, distance_matrix, kth_nearest, nearest, nearest_index, tiles
+from agon.metrics.prdc import expected_coverage, measure, prdc
 
 
 def independent(real, fake, k):
@@ -82,3 +86,84 @@ def test_rotation_shift_and_scale_change_nothing():
 def test_too_few():
     with pytest.raises(UserError, match="k = 5"):
         prdc(np.zeros((5, 2)), np.zeros((50, 2)))
+
+
+def sets():
+    """(real, fake): what large sets may look like, small: usual, far off the origin, repeated samples, equal sets, one mode, an outlier, all samples equal,
+    tiny, huge."""
+    rng = np.random.default_rng(4)
+    real, fake = rng.standard_normal((230, 12)), rng.standard_normal((170, 12)) * 1.1 + 0.1
+    copies = np.concatenate([real[:60]] * 3 + [fake[:40]])
+    outlier = np.concatenate([real, np.full((1, 12), 1e6)])
+    yield from ((real, fake), (real + 1000, fake + 1000), (copies, np.concatenate([copies[:50], fake])), (real, real[::-1]), (real, real[:1] + 1e-3 * fake))
+    yield from ((outlier, fake), (np.ones((90, 12)), np.ones((70, 12))), (real * 1e-25, fake * 1e-25), (real * 1e25, fake * 1e25))
+
+
+@pytest.mark.parametrize("tile", [16, 64, 2048])
+@pytest.mark.parametrize("case", range(9))
+def test_tiles_of_float32_give_the_answers_of_float64(monkeypatch, case, tile):
+    """Ties, cancellation and scale included: the same neighbours as by float64 differences, and the four numbers of the plain way."""
+    monkeypatch.setattr(neighbours, "TILE", tile)
+    real, fake = list(sets())[case]
+    for k in (1, 5):
+        for cloud in clouds(real, fake):
+            direct = ((cloud.points[:, None] - cloud.points[None]) ** 2).sum(2)
+            np.fill_diagonal(direct, np.inf)
+            found = cloud.kth_squared(k)
+            # Beside an outlier most pairs are undecided, and the product in float64 is all there is.
+            np.testing.assert_allclose(found, np.sort(direct, axis=1)[:, k - 1], rtol=1e-6 if case == 5 else 1e-12, atol=1e-12 * (real[0] ** 2).sum())
+        plain = prdc(real, fake, k)
+        monkeypatch.setattr(module, "SMALL", 0)
+        assert prdc(real, fake, k) == plain, k
+        monkeypatch.undo()
+        monkeypatch.setattr(neighbours, "TILE", tile)
+
+
+def test_the_bound_holds():
+    """The float32 number is never below the true one, and above it by no more than it says: 2,000 features, cancelling or all of one sign."""
+    rng = np.random.default_rng(5)
+    for x in (rng.standard_normal((60, 2000)), rng.uniform(size=(60, 2000)) ** 8, np.repeat(rng.standard_normal((60, 1)), 2000, axis=1)):
+        one, two = clouds(x[:30].astype(np.float32), x[30:].astype(np.float32))
+        bound = one.bound(slice(0, 30), two, slice(0, 30)).astype(np.float64)
+        direct = ((one.points[:, None].astype(np.float64) - two.points[None]) ** 2).sum(2)
+        rows, columns = np.indices(bound.shape)
+        excess = bound + direct * one.scale**2 / 2
+        assert (excess >= 0).all() and (excess <= one.doubt(rows, two, columns)).all()
+
+
+def test_tiles_cover_all():
+    for count, least in ((1, 1), (7000, 1), (10_000, 12), (5000, 4000)):
+        pieces = tiles(count, least)
+        np.testing.assert_array_equal(np.concatenate([np.arange(count)[piece] for piece in pieces]), np.arange(count))
+        assert all(piece.stop - piece.start >= min(least, count) for piece in pieces)
+
+
+@pytest.mark.parametrize("small", [0, 1 << 40])
+def test_equals_the_authors(monkeypatch, capsys, small):
+    """prdc 0.2 of Naeem et al., in float64 (in float32 theirs rounds the distances before it compares them)."""
+    monkeypatch.setattr(module, "SMALL", small)
+    rng = np.random.default_rng(6)
+    real, fake = rng.standard_normal((300, 20)), rng.standard_normal((260, 20)) * 0.9 + 0.2
+    theirs = compute_prdc(real, fake, nearest_k=5)
+    assert prdc(real, fake) == pytest.approx({name: float(value) for name, value in theirs.items()}, abs=1e-12)
+
+
+def test_nearest_index():
+    rng = np.random.default_rng(7)
+    x, y = rng.standard_normal((40, 3)), rng.standard_normal((25, 3))
+    index, distance = nearest_index(x, y)
+    whole = np.linalg.norm(x[:, None] - y[None], axis=2)
+    np.testing.assert_array_equal(index, whole.argmin(1))
+    np.testing.assert_allclose(distance, whole.min(1), rtol=1e-12)
+
+
+def test_measured_on_halves_and_whole():
+    rng = np.random.default_rng(8)
+    real, fake = (part.astype(np.float32) for part in (rng.standard_normal((80, 4)), rng.standard_normal((70, 4))))
+    results = {result["metric"]: result for result in measure(samples_of(real, fake), ["coverage", "density"])}
+    assert set(results) == {"coverage", "density"}
+    whole = independent(real.astype(np.float64), fake.astype(np.float64), 5)
+    for name, result in results.items():
+        assert result["details"]["all_against_all"] == pytest.approx(whole[name], abs=1e-12)
+        assert result["protocol"]["splits"] == 20 and result["protocol"]["compared_real"] == 35
+    assert results["coverage"]["reference"]["perfect_sampler"]["closed_form"] == expected_coverage(35, 35)

@@ -1,31 +1,42 @@
-"""Extractors: pictures -> vectors. Which one fits a data set is decided here, by the data's name and shape."""
+"""Extractors: samples -> vectors. One architecture a file; which one fits a data set is decided here, by the data's name and shape."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+    from agon.metrics.features.base import Extractor
 
-    from agon.data.source import DataSpec
-
-
-class Extractor(Protocol):
-    """What a metric needs of an extractor. ``sha256`` is that of its weights and goes into every protocol."""
-
-    name: str
-    dimension: int
-    sha256: str
-
-    def features(self, images: Tensor) -> np.ndarray:
-        """(N, C, H, W) in [-1, 1] -> (N, dimension) float64."""
+OWN = {("digits", (1, 8, 8)): "digits"}
+"""Data sets that have a small network of their own: (name, shape) -> extractor."""
 
 
-def extractor_for(name: str, spec: DataSpec) -> Extractor | None:
-    """The extractor made for a data set, None where there is none (the evaluation then works in pixels or points)."""
-    if name == "digits" and tuple(spec.shape) == (1, 8, 8):
-        from agon.metrics.features.digits import shipped
+BY_KIND = {"image": "inception", "points": "thumbnail", "video": "i3d-torchscript", "audio": "vggish"}
+"""The extractor of a kind of data; points are their own features. The other kinds have none."""
 
-        return shipped()
-    return None
+
+def fitting(name: str, kind: str, spec: Any) -> str:
+    """The extractor of a data set: its own small network where there is one, else its kind's, "" where there is none."""
+    own = OWN.get((name, tuple(spec.shape))) if spec is not None else None
+    return own or BY_KIND.get(kind, "")
+
+
+def open_extractor(
+    name: str, *, weights: Mapping[str, str | Path] | None = None, device: str = "cpu", precision: str = "fp32",
+) -> Extractor:  # fmt: skip
+    """Open an extractor by its name or a user's file. ``weights``: extractor -> local file, for those that need one.
+
+    Raises UserError for an unknown name, Unavailable where its weights cannot be had.
+    """
+    from agon.metrics.catalog import extractors, is_own
+
+    if is_own(name):
+        from agon.metrics.features.own import open_extractor as opened
+
+        return opened(name, device=device, precision=precision)
+    module = importlib.import_module(extractors()[name][0])
+    given = (weights or {}).get(name)
+    return module.open_extractor(name, weights=None if given is None else Path(given).expanduser(), device=device, precision=precision)

@@ -8,19 +8,21 @@ hidden layer after its ReLU, unscaled: what the final linear layer sees, as Ince
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agon.errors import UserError
+from agon.metrics.features.base import Extractor
+
+NAMES = {"digits": "a small classifier of scikit-learn's 8x8 digits, shipped with Agon (64 features)"}
 
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
 SHA256 = "3b0b70dfb3d6b3528940e2f2743559c26525e03d51593f176a388a276bc6240e"
 SHAPE = (1, 8, 8)
-BATCH = 512
 
 
 class DigitsNet(nn.Module):
@@ -48,48 +50,43 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-class DigitsFeatures:
-    """The shipped classifier, ready to use.
+class DigitsFeatures(Extractor):
+    """The shipped classifier, ready to use: layers "features" (64, >= 0) and "logits" (10).
 
-    Attributes: ``name``, ``dimension`` (64), ``sha256`` of the weights, and ``protocol``: how the net was trained, its
-    split and held-out accuracy. Raises UserError where the weights are missing or are not the bytes that were shipped.
+    ``trained``: how the net was trained, its split and held-out accuracy. Raises UserError where the weights are missing or are not the bytes that were shipped.
     """
 
     name = "digits"
-    dimension = 64
-    num_classes = 10
+    layers = {"features": 64, "logits": 10}
+    protocol = {"resize": "none", "precision": "fp32"}
+    cached = False  # a pass takes less time than reading it from the disk
+    batch = 512
 
     def __init__(self, weights: Path = WEIGHTS, sha256: str = SHA256) -> None:
         from safetensors.torch import load
 
         content = read_checked(weights, sha256)
         self.sha256 = sha256
-        self.protocol = read_protocol(content)
+        self.trained = read_protocol(content)
         self.net = DigitsNet().eval()
         self.net.load_state_dict(load(content))
 
-    def features(self, images: Tensor) -> np.ndarray:
-        """``images`` (N, 1, 8, 8) in [-1, 1] -> (N, 64) float64, >= 0."""
-        return self.run(images)[0]
-
-    def logits(self, images: Tensor) -> np.ndarray:
-        """``images`` (N, 1, 8, 8) in [-1, 1] -> (N, 10) float64."""
-        return self.run(images)[1]
-
     @torch.no_grad()
-    def run(self, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Features (N, 64) and logits (N, 10) in one pass, in batches of one size whatever N is; the fixed order makes
-        them repeatable.
-        """
-        if images.ndim != 4 or tuple(images.shape[1:]) != SHAPE:
+    def run(self, samples: Tensor, layers: Sequence[str] = ("features",)) -> dict[str, Tensor]:
+        """``samples`` (N, 1, 8, 8): uint8 in 0..255, or float32 in [-1, 1]."""
+        if samples.ndim != 4 or tuple(samples.shape[1:]) != SHAPE:
             raise UserError(
-                "The digits classifier cannot read samples of shape {shape}. Expected (N, 1, 8, 8) in [-1, 1]: "
-                "use it with the data set 'digits' at its own size.",
-                shape=tuple(images.shape),
+                "The digits classifier cannot read samples of shape {shape}. Expected (N, 1, 8, 8): use it with the data set 'digits' at its own size.",
+                shape=tuple(samples.shape),
             )
-        parts = [self.net(part) for part in images.to("cpu", torch.float32).split(BATCH)]
-        features, logits = (torch.cat(column).double().numpy() for column in zip(*parts, strict=True))
-        return features, logits
+        images = samples.float() / 127.5 - 1 if samples.dtype == torch.uint8 else samples.float()
+        features, logits = self.net(images.cpu())
+        return {name: {"features": features, "logits": logits}[name] for name in layers}
+
+
+def open_extractor(name: str, *, weights: Path | None = None, device: str = "cpu", precision: str = "fp32") -> DigitsFeatures:
+    """The shipped classifier; it is too small for a device or a precision to matter."""
+    return shipped()
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Reading other projects' files without running anything that is in them."""

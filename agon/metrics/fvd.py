@@ -1,0 +1,53 @@
+"""Fréchet video distance: the Fréchet distance between Gaussians fitted to I3D's logits of real and fake clips.
+
+Unterthiner et al., 2018, "Towards Accurate Generative Models of Video", https://arxiv.org/abs/1812.01717. Distance, error and floor are those of FID (fid.py);
+agon/metrics/features/i3d.py says how clips are resized and why two published weights give two FVDs.
+
+The covariance has 400 x 400 entries: with 400 clips or fewer it has no full rank, and the number is refused (``kid`` of the same features is defined there).
+"""
+
+import numpy as np
+
+from agon.metrics.bootstrap import NUM_GROUPS
+from agon.metrics.fid import distance_and_error, perfect_sampler, require_rank
+from agon.metrics.samples import Samples
+
+METRICS = {"fvd": "Fréchet distance between real and fake clips in the logits of a video classifier (I3D) (lower is better)"}
+KINDS = ("video",)
+EXTRACTOR = "i3d-torchscript"
+LAYERS = ("features",)
+PAIRED = False
+LABELLED = False
+
+USUAL = 2_048  # clips on each side in the protocol of StyleGAN-V
+
+
+def fvd(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
+    """(distance, standard error) of (M, F) and (N, F) features of clips. Raises Unavailable where one side has no more clips than features."""
+    require_rank("FVD", real, fake, "i3d")
+    return distance_and_error(real, fake)
+
+
+def measure(samples: Samples, names: list[str]) -> list[dict]:
+    """All clips against all, as published."""
+    real, fake = samples.features("features")
+    value, error = fvd(real, fake)
+    few = min(len(real), len(fake))
+    warnings = (f"{few} clips: the bias, about c (1/M + 1/N), is not small. Compare with numbers at the same counts only.",) if few < USUAL else ()
+    return [
+        samples.result(
+            names[0],
+            value,
+            error,
+            num_real=len(real),
+            num_fake=len(fake),
+            protocol={
+                "covariance": "unbiased",
+                "dimension": real.shape[1],
+                "value": "all fake clips against all real clips",
+                "error": f"jackknife over {NUM_GROUPS} random groups of both sides",
+            },
+            reference=perfect_sampler(real, len(fake)),
+            warnings=warnings,
+        )
+    ]

@@ -1,0 +1,259 @@
+"""The two sides of a comparison, real and fake, as streams: pictures pass by in pieces and are never all in memory.
+
+Pictures are compared as a PNG would hold them, 8 bits a channel, wherever they come from: a run's samples and the same samples saved to a folder give the
+same numbers.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agon.data.cache import digest_of
+from agon.data.files import classes_of, listing_of, refuse_empty
+from agon.data.folder import nothing_readable
+from agon.data.pictures import RULES, BadPicture, decode
+from agon.data.scan import plan_channels, scan
+from agon.data.source import DataSpec, Source
+from agon.errors import UserError
+
+READ = 1_000  # samples in a piece, at most
+PIECE_VALUES = 1 << 23  # numbers in a piece, at most (one sample always fits)
+PIECE_PICTURES = 64  # files decoded at a time
+
+Draw = Callable[..., Tensor]
+
+
+class Side(ABC):
+    """A stream of samples of one kind.
+
+    ``count``: how many; ``label``: (count,) int64 or None; ``spec``: their form, None where pictures differ in size; ``fingerprint``: SHA-256 of the content, ""
+    where there is none to know beforehand (a generator's samples); ``files``: a name for each, or None.
+    """
+
+    name: str
+    kind: str = "image"
+    count: int
+    spec: DataSpec | None = None
+    label: np.ndarray | None = None
+    fingerprint: str = ""
+    files: list[str] | None = None
+
+    @property
+    @abstractmethod
+    def num_pieces(self) -> int:
+        """How many pieces the stream has."""
+
+    @abstractmethod
+    def piece(self, index: int) -> tuple[np.ndarray, Any]:
+        """(rows, samples) of one piece: uint8 (n, C, H, W) for pictures, else float32 (n, *shape) or a list. Rows are positions in 0..count - 1; a file that
+        turns out to be damaged has none."""
+
+    @abstractmethod
+    def piece_of(self, position: int) -> int:
+        """The piece that holds a sample."""
+
+    def piece_once(self, index: int) -> tuple[np.ndarray, Any]:
+        """``piece``, not read again while the same one is asked for."""
+        if getattr(self, "_held", (None,))[0] != index:
+            self._held = (index, self.piece(index))
+        return self._held[1]
+
+    def pieces(self, indices: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, Any]]:
+        """Pieces in order; while one is worked on, the next is read in another thread."""
+        indices = range(self.num_pieces) if indices is None else indices
+        with ThreadPoolExecutor(1) as ahead:
+            waiting = None
+            for index in indices:
+                started = ahead.submit(self.piece, index)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = started
+            if waiting is not None:
+                yield waiting.result()
+
+    def chunks(self) -> Iterator[tuple[int, Any]]:
+        """(start, samples): the stream in order, ``start`` counts what came before."""
+        start = 0
+        for rows, samples in self.pieces():
+            if len(rows):
+                yield start, samples
+            start += len(rows)
+
+
+class Listed(Side):
+    """Samples at hand by index, in pieces of bounded size. Final classes say how to read some."""
+
+    piece_size: int
+
+    @property
+    def num_pieces(self) -> int:
+        return -(-self.count // self.piece_size)
+
+    def piece_of(self, position: int) -> int:
+        return position // self.piece_size
+
+    def rows(self, index: int) -> np.ndarray:
+        return np.arange(index * self.piece_size, min(self.count, (index + 1) * self.piece_size))
+
+
+class SourceSide(Listed):
+    """``indices`` of a data set (default: all)."""
+
+    def __init__(self, source: Source, indices: np.ndarray | None = None):
+        self.source, self.name, self.kind, self.spec = source, source.name, source.spec.kind, source.spec
+        self.indices = np.arange(len(source)) if indices is None else indices
+        self.count, self.piece_size = len(self.indices), piece_size(source.spec.shape)
+        whole = len(self.indices) == len(source)
+        self.fingerprint = source.fingerprint if whole else digest_of([source.fingerprint, len(source), len(self.indices)])
+        names = getattr(source, "files", None)
+        self.files = None if names is None else [names[index] for index in self.indices]
+        self.label = self._labels() if source.spec.num_classes else None
+
+    def piece(self, index: int) -> tuple[np.ndarray, Tensor]:
+        rows = self.rows(index)
+        return rows, as_stored(self.source.read(self.indices[rows]).real, self.kind)
+
+    def _labels(self) -> np.ndarray | None:
+        known = getattr(self.source, "labels", None)
+        if known is not None:
+            return np.asarray(known)[self.indices]
+        parts = [self.source.read(self.indices[start : start + self.piece_size]).label for start in range(0, self.count, self.piece_size)]
+        return None if not parts or parts[0] is None else torch.cat(parts).numpy()
+
+
+class DrawSide(Listed):
+    """``count`` samples of ``draw(n, seed=, label=)``, drawn in pieces whose seeds derive from ``seed``: each piece alone can be drawn again, on any process."""
+
+    def __init__(self, draw: Draw, spec: DataSpec, count: int, *, seed: int = 0, label: np.ndarray | None = None, name: str = "samples"):
+        self.draw, self.spec, self.kind, self.count, self.seed, self.label, self.name = draw, spec, spec.kind, count, seed, label, name
+        self.piece_size = piece_size(spec.shape)
+
+    def pieces(self, indices: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, Any]]:
+        """In this thread: a generator has no use for a second one, and may not stand it."""
+        yield from map(self.piece, range(self.num_pieces) if indices is None else indices)
+
+    def piece(self, index: int) -> tuple[np.ndarray, Tensor]:
+        rows = self.rows(index)
+        seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0]) % 2**31
+        label = None if self.label is None else torch.from_numpy(self.label[rows])
+        drawn = self.draw(len(rows), seed=seed, label=label).detach().to("cpu", torch.float32)
+        expected = (len(rows), *self.spec.shape)
+        if tuple(drawn.shape) != expected:
+            raise UserError(
+                "The generator's samples have shape {found}, expected {expected}. Evaluate against the data set it was trained on.",
+                found=tuple(drawn.shape), expected=expected,
+            )  # fmt: skip
+        finite = torch.isfinite(drawn).flatten(1).all(1)
+        if not bool(finite.all()):
+            raise UserError(
+                "The generator's samples contain values that are not finite: {count} of {total} samples. Expected finite numbers: evaluate an earlier checkpoint.",
+                count=int((~finite).sum()), total=len(rows),
+            )  # fmt: skip
+        return rows, as_stored(drawn, self.kind)
+
+
+class ArraySide(Listed):
+    """Samples that lie in memory: uint8 (N, C, H, W) pictures, float32 (N, *shape), or a list."""
+
+    def __init__(self, samples: Any, kind: str = "image", label: np.ndarray | None = None, name: str = "array"):
+        self.samples, self.kind, self.name, self.count = samples, kind, name, len(samples)
+        self.label = None if label is None else np.asarray(label, np.int64)
+        if not isinstance(samples, list):
+            self.samples = torch.as_tensor(samples)
+            classes = 0 if label is None else int(np.max(label)) + 1
+            self.spec = DataSpec(kind, tuple(self.samples.shape[1:]), classes) if kind in ("image", "points") else None
+        self.piece_size = READ if isinstance(samples, list) else piece_size(self.samples.shape[1:])
+
+    def piece(self, index: int) -> tuple[np.ndarray, Any]:
+        rows = self.rows(index)
+        return rows, self.samples[rows[0] : rows[-1] + 1] if len(rows) else self.samples[:0]
+
+
+class PictureFolder(Side):
+    """A folder or .zip of pictures, each at its own size: what an extractor's resize does to a picture must not depend on the others.
+
+    Files are taken by size, then by content, so that names and order change nothing. ``most``: no more than so many, drawn with a fixed seed.
+    """
+
+    def __init__(self, path: Path, *, most: int | None = None):
+        self.name, self.path = str(path), path
+        self._stack = listing_of(path)
+        listing = self._stack.__enter__()  # a ZIP stays open as long as this side is in use
+        refuse_empty(listing)
+        found = scan(listing)
+        if not found.headers:
+            raise nothing_readable(path, found.bad)
+        self.bad = list(found.bad)
+        self.channels = plan_channels(found)
+        items = [item for item in listing.items if item.name in found.headers]
+        items.sort(key=lambda item: (found.headers[item.name].height, found.headers[item.name].width, found.hashes[item.name], item.name))
+        if most is not None and len(items) > most:
+            items = [items[index] for index in np.sort(np.random.default_rng(0).choice(len(items), most, replace=False))]
+        self.items, self.count, self.files = items, len(items), [item.name for item in items]
+        sizes = [(found.headers[item.name].height, found.headers[item.name].width) for item in items]
+        classes, labels, _ = classes_of(self.files)
+        self.label = None if labels is None else np.array(labels, np.int64)
+        if len(set(sizes)) == 1:
+            self.spec = DataSpec("image", (self.channels, *sizes[0]), len(classes), classes)
+        self.fingerprint = digest_of([RULES, self.channels, [found.hashes[item.name] for item in items]])
+        self.starts = self._cut(sizes)
+
+    def _cut(self, sizes: list[tuple[int, int]]) -> list[int]:
+        """Where a piece begins: pictures of one size together, at most so many, at most so large."""
+        starts, held = [], 0
+        for index, size in enumerate(sizes):
+            held += self.channels * size[0] * size[1]
+            if not starts or size != sizes[index - 1] or index - starts[-1] >= PIECE_PICTURES or held > 8 * PIECE_VALUES:
+                starts.append(index)
+                held = self.channels * size[0] * size[1]
+        return [*starts, len(sizes)]
+
+    @property
+    def num_pieces(self) -> int:
+        return len(self.starts) - 1
+
+    def piece_of(self, position: int) -> int:
+        return bisect.bisect_right(self.starts, position) - 1
+
+    def piece(self, index: int) -> tuple[np.ndarray, Tensor]:
+        rows = np.arange(self.starts[index], self.starts[index + 1])
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            made = list(pool.map(self._decode, rows))
+        good = np.array([picture is not None for picture in made])
+        return rows[good], torch.from_numpy(np.stack([picture for picture in made if picture is not None]) if good.any() else np.empty((0, 1, 1, 1), np.uint8))
+
+    def _decode(self, row: int) -> np.ndarray | None:
+        item = self.items[row]
+        try:
+            return decode(item.read(), self.channels)
+        except (BadPicture, OSError) as error:
+            warnings.warn(f"{item.name} in {self.path} {error} and is left out", stacklevel=2)
+            return None
+
+
+def as_stored(samples: Tensor, kind: str) -> Tensor:
+    """Pictures float32 in [-1, 1] -> uint8 (clamped, rounded to 8 bits); anything else as it is."""
+    if kind != "image" or samples.dtype == torch.uint8:
+        return samples
+    return samples.clamp(-1, 1).add(1).mul_(127.5).round_().to(torch.uint8)
+
+
+def piece_size(shape: Sequence[int]) -> int:
+    """Samples of a shape that are held at a time."""
+    return max(1, min(READ, PIECE_VALUES // max(1, int(np.prod(shape)))))
+
+
+def choose(length: int, most: int) -> np.ndarray:
+    """All indices, or ``most`` of them drawn with a fixed seed (the reals must not depend on the evaluation's seed)."""
+    return np.arange(length) if length <= most else np.sort(np.random.default_rng(0).choice(length, most, replace=False))

@@ -1,0 +1,160 @@
+"""Do the metrics order known damage rightly? Real pictures against other real pictures that were damaged in five ways, at three strengths each.
+
+    python benchmarks/quality/truth.py [--data digits,shapes] [--seeds 3]
+
+Half of the pictures are the reals, the other half, damaged, the fakes:
+
+* blur: Gaussian; noise: Gaussian, clipped; dropped: classes that never appear; duplicates: fewer distinct pictures, each repeated; memorised: a part of the fakes
+  are copies of reals.
+
+A row of benchmarks/results/truth.json is one metric under one damage: its values at strengths 0 to 3 (median over the seeds: each splits the pictures anew) and a
+verdict. "right": every strength is worse than the one before it, by the metric's own direction; "wrong": the strongest damage scores better than none, beyond the
+spread of the undamaged values over the seeds; "blind": anything else. Memorised fakes are better samples to most metrics: only those that look for copies can see it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from agon.data import open_dataset  # noqa: E402
+from agon.metrics import catalog  # noqa: E402
+from agon.metrics.evaluate import measure  # noqa: E402
+from agon.metrics.samples import Samples  # noqa: E402
+from agon.metrics.sides import as_stored  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "truth.json"
+STRENGTHS = {
+    "blur": (0.5, 0.8, 1.2),  # standard deviation in pixels
+    "noise": (0.1, 0.2, 0.4),  # standard deviation, pictures in [-1, 1]
+    "dropped": (0.2, 0.5, 0.8),  # share of the classes
+    "duplicates": (0.5, 0.1, 0.02),  # distinct pictures, as a share of the fakes
+    "memorised": (0.1, 0.4, 1.0),  # share of the fakes
+}
+FEATURES = (
+    "frechet", "fid", "fid_infinity", "kid", "kid_subsets", "precision", "recall", "density", "coverage", "authenticity", "intra_fid", "inception_score",
+)  # fmt: skip
+PIXELS = ("near_copies", "pixel_sliced_wasserstein", "swd", "spectra", "ms_ssim_diversity", "wasserstein2", "cas")
+EXTRACTORS = {"digits": ("digits", "random"), "shapes": ("random",)}
+LEAVE = {"digits": ("fid_infinity_random", "fid_random", "intra_fid_random"), "shapes": ("fid_infinity_random", "intra_fid_random")}  # too few pictures for 448 features
+COUNTS = {"digits": 898, "shapes": 1500}
+
+
+def pictures(data: str) -> tuple[Tensor, np.ndarray]:
+    """Float pictures in [-1, 1] and their classes."""
+    source = open_dataset("digits") if data == "digits" else open_dataset("shapes", size=32, length=2 * COUNTS["shapes"], label="shape")
+    batch = source.read(np.arange(len(source)))
+    return batch.real, batch.label.numpy()
+
+
+def blurred(fake: Tensor, sigma: float) -> Tensor:
+    radius = int(np.ceil(3 * sigma))
+    line = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    line = (line / line.sum()).view(1, 1, 1, -1)
+    flat = F.pad(fake.flatten(0, 1)[:, None], [radius] * 4, mode="replicate")
+    return F.conv2d(F.conv2d(flat, line), line.transpose(2, 3)).view_as(fake)
+
+
+def damaged(damage: str, strength: float, fake: Tensor, label: np.ndarray, real: Tensor, real_label: np.ndarray, random: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+    """The fakes and their classes after one damage; as many as before."""
+    count = len(fake)
+    if damage == "blur":
+        return blurred(fake, strength), label
+    if damage == "noise":
+        return (fake + strength * torch.from_numpy(random.standard_normal(fake.shape).astype(np.float32))).clamp(-1, 1), label
+    if damage == "memorised":
+        copies = random.permutation(count)[: int(strength * count)]
+        made, classes = fake.clone(), label.copy()
+        made[copies], classes[copies] = real[copies], real_label[copies]
+        return made, classes
+    if damage == "dropped":
+        classes = np.unique(label)
+        pool = np.flatnonzero(label >= classes[round(strength * len(classes))])
+    else:
+        pool = random.permutation(count)[: max(1, int(strength * count))]
+    chosen = np.concatenate([random.permutation(pool) for _ in range(-(-count // len(pool)))])[:count]
+    return fake[torch.from_numpy(chosen)], label[chosen]
+
+
+def names_for(data: str) -> list[str]:
+    """The metrics that are tried on a data set: those in features with each of its extractors, those in pixels."""
+    named = [f"{name}_{extractor}" for extractor in EXTRACTORS[data] for name in FEATURES if not (name == "inception_score" and extractor == "random")]
+    return [name for name in [*named, *PIXELS] if name not in LEAVE[data]]
+
+
+def run(data: str, seed: int) -> dict[tuple[str, int], dict[str, float]]:
+    """(damage, step) -> values by metric, for one split of the pictures."""
+    samples, labels = pictures(data)
+    order = np.random.default_rng(seed).permutation(len(samples))
+    count = COUNTS[data]
+    real, fake = (samples[torch.from_numpy(part)] for part in (order[:count], order[count : 2 * count]))
+    real_label, label = labels[order[:count]], labels[order[count : 2 * count]]
+    wanted, found = catalog.asked(names_for(data)), {}
+    for damage, strengths in STRENGTHS.items():
+        for step, strength in enumerate((0.0, *strengths)):
+            if step == 0 and found:
+                found[damage, 0] = found["blur", 0]
+                continue
+            made, classes = (fake, label) if step == 0 else damaged(damage, strength, fake, label, real, real_label, np.random.default_rng([seed, step]))
+            both = Samples.of_arrays(*(as_stored(part, "image").numpy() for part in (real, made)), real_label=real_label, fake_label=classes)
+            found[damage, step] = {entry["metric"]: entry["value"] for entry in measure(both, wanted) if "value" in entry}
+            print(f"{data} seed {seed} {damage} {strength}: {len(found[damage, step])} metrics", flush=True)
+    return found
+
+
+def verdict(name: str, damage: str, values: list[float], undamaged: list[float]) -> str:
+    """ "right", "blind" or "wrong": see the head of this file."""
+    metric = catalog.parse(name).metric
+    worse = 1 if metric.better != "higher" else -1
+    if metric.name == "near_copies" or metric.name == "authenticity" and damage == "memorised":
+        worse = 1 if metric.name == "near_copies" else -1
+    steps = np.diff(values) * worse
+    spread = np.ptp(undamaged)
+    if (steps > 0).all() and (values[-1] - values[0]) * worse > spread:
+        return "right"
+    return "wrong" if (values[-1] - values[0]) * worse < -spread else "blind"
+
+
+def rows(data: str, found: list[dict]) -> list[dict]:
+    made = []
+    for name in names_for(data):
+        if name not in found[0]["blur", 0]:
+            continue
+        undamaged = [one["blur", 0][name] for one in found]
+        for damage in STRENGTHS:
+            values = [float(np.median([one[damage, step][name] for one in found if name in one[damage, step]])) for step in range(4)]
+            made.append({"data": data, "metric": name, "damage": damage, "values": values, "verdict": verdict(name, damage, values, undamaged)})
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="digits,shapes")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    started, results = time.process_time(), []
+    for data in arguments.data.split(","):
+        results += rows(data, [run(data, seed) for seed in range(arguments.seeds)])
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+    content = {
+        "command": f"python benchmarks/quality/truth.py --data {arguments.data} --seeds {arguments.seeds}", "machine": machine, "counts": COUNTS,
+        "strengths": STRENGTHS, "cpu_seconds": round(time.process_time() - started), "results": results,
+    }  # fmt: skip
+    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

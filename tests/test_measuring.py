@@ -1,0 +1,152 @@
+"""Measuring a run while it trains and afterwards, folders against folders, and the command line's comparison."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import agon
+from agon.cli import main
+from agon.data import open_dataset
+from agon.errors import UserError
+from agon.measuring import measure_folders
+from agon.metrics.evaluate import sides
+
+TINY = {"preset": "tiny", "images": 480, "checkpoint_every_images": 240, "sample_every_images": 480}
+
+
+def events(run, kind):
+    lines = (run.folder / "events.jsonl").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if line["event"] == kind]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A run that was measured four times on its way."""
+    folder = tmp_path_factory.mktemp("runs") / "measured"
+    return agon.train("r3gan", out=folder, metrics=("fid_digits", "coverage"), metrics_every_images=120, metrics_samples=200, **TINY)
+
+
+def test_measuring_does_not_change_the_training(measured, tmp_path):
+    """The same weights, bit for bit, as without."""
+    plain = agon.train("r3gan", out=tmp_path / "plain", **TINY)
+    for one, two in zip(plain.game.state_dict().values(), measured.game.state_dict().values(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_the_history_and_the_best_checkpoint(measured):
+    """A line for each measurement; best/ holds the one of the least distance, and what it samples is not what the newest does."""
+    lines = [json.loads(line) for line in (measured.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["num_images"] for line in lines] == [120, 240, 360, 480]
+    values = {line["num_images"]: next(r["value"] for r in line["results"] if r["metric"] == "fid_digits") for line in lines}
+    assert all({"extractor_sha256", "fingerprint", "agon", "data_options"} <= set(result["protocol"]) for line in lines for result in line["results"])
+    best = min(values, key=values.get)
+    assert [path.name for path in (measured.folder / "best").iterdir()] == [f"{best:012d}"]
+    assert len(events(measured, "measured")) == 8
+    again = agon.load(measured.folder, best=True)
+    result = again.evaluate(["fid_digits"], num_samples=200)[0]
+    assert result["value"] == values[best] and result["num_images"] == best
+
+
+def test_a_better_value_may_be_a_higher_one(tmp_path):
+    run = agon.train("r3gan", out=tmp_path / "r", metrics=("density", "precision"), metrics_every_images=120, metrics_samples=100, **TINY)
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    values = {line["num_images"]: line["results"][1]["value"] for line in lines}  # density has no better: more than 1 is crowding
+    top = max(values.values())
+    first = next(images for images, value in values.items() if value == top)
+    assert [int(path.name) for path in (run.folder / "best").iterdir()] == [first]
+
+
+def test_a_metric_that_fails_is_an_event_and_no_end(tmp_path):
+    """An extractor that raises, and one whose weights are not there: the run goes on to its end."""
+    (tmp_path / "bad.py").write_text("def embed(pictures):\n    raise RuntimeError('out of order')\n")
+    run = agon.train("r3gan", out=tmp_path / "r", metrics=(f"kid_{tmp_path}/bad.py:embed",), metrics_every_images=240, **TINY)
+    assert run.num_images == 480
+    failed = events(run, "not measured")
+    assert len(failed) == 2 and "out of order" in failed[0]["message"]
+    assert not (run.folder / "best").exists()
+    with pytest.raises(UserError, match="no best checkpoint"):
+        _ = agon.load(run.folder, best=True).game
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(UserError, match="Did you mean 'fid_digits'"):
+        agon.train("r3gan", out=tmp_path / "r", metrics=("fid_digit",), **TINY)
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(UserError, match="best_metric"):
+        agon.train("r3gan", out=tmp_path / "r", metrics=("kid",), best_metric="coverage", **TINY)
+
+
+def test_a_resumed_run_measures_what_is_left(tmp_path):
+    settings = {**TINY, "metrics": ("coverage",), "metrics_every_images": 120, "metrics_samples": 50}
+    agon.train("r3gan", out=tmp_path / "r", steps=None, **{**settings, "images": 240})
+    with open(tmp_path / "r" / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"num_images": 360, "results": []}) + "\n" + '{"num_images": 36')  # of a process that was killed after its last checkpoint
+    run = agon.train("r3gan", out=tmp_path / "r", **settings)
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["num_images"] for line in lines] == [120, 240, 360, 480] and all(line["results"] for line in lines)
+
+
+def test_a_folder_of_the_samples_gives_the_runs_numbers(measured, tmp_path):
+    """Drawn and saved as PNG, the pictures of a run are as far from the data as the run itself."""
+    names = ["fid_digits", "precision_digits", "density_digits"]
+    run = agon.load(measured.folder)
+    asked = {name: result["value"] for name, result in zip(names, run.evaluate(names, num_samples=300), strict=True)}
+    fake = sides(run.sample, run.source, names, num_samples=300, conditional=True).fake
+    for start, pictures in fake.chunks():
+        for index, picture in enumerate(pictures):
+            Image.fromarray(picture[0].numpy()).save(tmp_path / f"{start + index}.png")
+    _, results = measure_folders("digits", tmp_path, names)
+    for result in results:
+        assert result["num_fake"] == 300 and result["protocol"]["fake"]["data"] == str(tmp_path)
+    assert results[0]["value"] == pytest.approx(asked["fid_digits"], rel=1e-6)
+
+
+def save_digits(folder, indices):
+    folder.mkdir()
+    for number, picture in enumerate(open_dataset("digits").read(indices).real):
+        Image.fromarray(((picture[0] + 1) * 127.5).round().to(torch.uint8).numpy()).save(folder / f"{number}.png")
+    return folder
+
+
+def test_two_folders_on_the_command_line(tmp_path, capsys):
+    """Halves of the digits: the second evaluation reads kept features; comparing refuses other counts and says so."""
+    one, two = save_digits(tmp_path / "one", np.arange(0, 400)), save_digits(tmp_path / "two", np.arange(400, 800))
+    command = ["evaluate", "--real", str(one), "--fake", str(two), "--metrics", "kid_random,coverage_random", "--out"]
+    assert main([*command, str(tmp_path / "a.json")]) == 0
+    assert main([*command, str(tmp_path / "b.json"), "--json"]) == 0
+    assert main([*command, str(tmp_path / "c.json"), "-n", "200"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
+    assert "within chance" in capsys.readouterr().out
+    assert main(["evaluate", "--compare", str(tmp_path / "a.json"), str(tmp_path / "c.json")]) == 1
+    assert "num_fake 400 / 200" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_said_in_a_line_and_the_rest_goes_on(tmp_path, capsys, monkeypatch):
+    """Weights that no network brings: the metric says what to do, the others are measured; alone it is an error."""
+    monkeypatch.setenv("AGON_WEIGHTS", str(tmp_path / "none"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # a closed port: no network, whatever the machine has
+    one, two = save_digits(tmp_path / "one", np.arange(0, 60)), save_digits(tmp_path / "two", np.arange(400, 460))
+    command = ["evaluate", "--real", str(one), "--fake", str(two), "--metrics"]
+    assert main([*command, "fid,kid_random"]) == 0
+    said = capsys.readouterr().out
+    assert "not measured" in said.splitlines()[0] and "curl" in said.splitlines()[0] and said.splitlines()[1].startswith("kid_random")
+    assert main([*command, "fid"]) == 2
+    assert "curl" in capsys.readouterr().err
+
+
+def test_wrong_usage_says_what_is_right(tmp_path, capsys):
+    for argv, said in [
+        ([], "not clear what to measure"),
+        (["--real", "digits"], "not clear what to measure"),
+        (["--compare", str(tmp_path), str(tmp_path)], "There are no results"),
+        (["--real", "digits", "--fake", "digits", "--metrics", "fidd"], "Did you mean 'fid'"),
+        (["--real", "digits", "--fake", "digits", "--metrics", "kid_clip,modes"], "is for points"),
+        (["--real", "digits", "--fake", "toy:ring8"], "holds image and"),
+        (["--real", "digits", "--fake", "digits", "--weights", "inception"], "Expected EXTRACTOR=PATH"),
+    ]:
+        assert main(["evaluate", *argv]) == 2
+        assert said in capsys.readouterr().err
