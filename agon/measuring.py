@@ -13,13 +13,14 @@ from torch import Tensor
 
 from agon.config import TrainConfig
 from agon.data import DATASETS, open_dataset
+from agon.data.pictures import EXTENSIONS
 from agon.data.source import Source
 from agon.errors import UserError
 from agon.media import write_atomically
 from agon.metrics import catalog
 from agon.metrics.evaluate import between, evaluate, measure
 from agon.metrics.samples import MAX_REAL, Samples
-from agon.metrics.sides import PictureFolder, Side, SourceSide, choose
+from agon.metrics.sides import Chosen, PictureFolder, Side, SourceSide, choose
 from agon.train.devices import pick_device
 from agon.train.distributed import join
 
@@ -55,28 +56,31 @@ def about_data(config: dict[str, Any]) -> dict[str, Any]:
 def measure_folders(
     real: str | Path | Side, fake: str | Path | Side, metrics: list[str] | None = None, *, kind: str | None = None, num_real: int | None = MAX_REAL,
     num_fake: int | None = None, seed: int = 0, device: str | None = None, captions: str | Path | list[str] | None = None,
-    segmenter: Any = None, cached: bool = True, **how: Any,
+    segmenter: Any = None, frames: int = 16, tokens: str = "words", cached: bool = True, **how: Any,
 ) -> tuple[Samples, list[dict]]:  # fmt: skip
-    """Measure any two sets of samples: folders, files, names of data sets. Returns the samples, for a report, and the results of :func:`agon.metrics.evaluate.measure`.
+    """Measure any two sets of samples: folders, files, names of data sets. Returns the samples, for a report, and the results of
+    :func:`agon.metrics.evaluate.measure`.
 
-    ``kind``: what the files hold where their endings do not say it. ``num_real``, ``num_fake``: at most so many, always the same ones; None takes all. ``captions``: a
-    text a fake, or a file of lines. ``segmenter``: pictures -> label maps, or a file that holds one (it is executed).
+    ``kind``: what the files hold where their endings do not say it. ``num_real``, ``num_fake``: at most so many, always the same ones; None takes
+    all. ``captions``: a text a fake, in the order of the side's samples, or a file of lines in the order of the files' names. ``segmenter``: pictures
+    -> label maps, or a file that holds one (it is executed). ``frames``: of each video the first so many. ``tokens``: "words" or "characters", of
+    text.
     """
     if metrics is not None:
         catalog.asked(metrics)  # before anything is read
     join()
-    sides = open_side(real, kind, num_real), open_side(fake, kind, num_fake)
-    if isinstance(segmenter, str | Path):
-        from agon.metrics.segmentation import open_segmenter
-
-        segmenter = open_segmenter(segmenter)
+    sides = open_side(real, kind, num_real, frames=frames), open_side(fake, kind, num_fake, frames=frames)
     if isinstance(captions, str | Path):
-        captions = read_captions(Path(captions))
+        from agon.metrics.clip_score import read_captions
+
+        captions = in_rows(read_captions(Path(captions)), sides[1])
     samples = between(*sides, metrics, seed=seed, captions=captions, segmenter=segmenter, cached=cached)
+    if samples.kind == "text":
+        samples.about["tokens"] = tokens
     return samples, measure(samples, None if metrics is None else catalog.asked(metrics), device=str(pick_device(device)), **how)
 
 
-def open_side(data: str | Path | Side, kind: str | None = None, most: int | None = None) -> Side:
+def open_side(data: str | Path | Side, kind: str | None = None, most: int | None = None, *, frames: int = 16) -> Side:
     """A data set's name, a folder or ZIP of pictures, or files of another kind -> a stream of at most ``most`` samples."""
     if isinstance(data, Side):
         return data
@@ -85,19 +89,33 @@ def open_side(data: str | Path | Side, kind: str | None = None, most: int | None
         return SourceSide(source, choose(len(source), len(source) if most is None else most))
     path = Path(data).expanduser()
     if kind is None and path.is_dir() and (path / "config.json").exists() and (path / "checkpoints").is_dir():
-        raise UserError("{path} is a run and no folder of samples. Expected: agon evaluate {path}; or draw samples first: agon sample {path} --out FOLDER", path=path)
-    from agon.metrics.files import kind_of, open_files
+        raise UserError(
+            "{path} is a run and no folder of samples. Expected: agon evaluate {path}; or draw samples first: agon sample {path} --out FOLDER", path=path
+        )
+    if kind == "image" or kind is None and holds_pictures(path):
+        return PictureFolder(path, most=most)
+    from agon.metrics.files import open_files
 
-    found = kind or kind_of(path)
-    return PictureFolder(path, most=most) if found == "image" else open_files(path, found, most=most)
+    side = open_files(path, kind, frames=frames)
+    return side if most is None or side.count <= most else Chosen(side, most)
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without their ends."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("{path} cannot be read ({why}). Expected a text file in UTF-8, a line for each sample.", path=path, why=error) from None
+def holds_pictures(path: Path) -> bool:
+    """A .zip, or a folder of which most files are pictures (films, animations and all else belong to agon/metrics/files.py)."""
+    if not path.exists():
+        raise UserError("There is no folder, file or data set '{name}'. Check the path, or choose a name from 'agon list datasets'.", name=path)
+    if path.is_file():
+        return path.suffix.lower() == ".zip"
+    endings = [file.suffix.lower().removeprefix(".") for file in path.rglob("*") if file.is_file()]
+    return 2 * sum(ending in EXTENSIONS - {"gif", "apng"} for ending in endings) > len(endings)
+
+
+def in_rows(captions: list[str], side: Side) -> list[str]:
+    """Captions in the order of the files' names -> in the order in which the side hands the files out."""
+    if side.files is None or len(side.files) != len(captions):
+        return captions  # clip_score says what is wrong with the count
+    by_name = dict(zip(sorted(side.files), captions, strict=True))
+    return [by_name[name] for name in side.files]
 
 
 class Measuring:
@@ -108,7 +126,9 @@ class Measuring:
         self.every = config.metrics_every_images or max(1, config.images // 10)
         self.best_of = config.best_metric or next((each.name for each in catalog.asked(config.metrics) if each.metric.better), "") if config.metrics else ""
         if self.best_of and not catalog.parse(self.best_of).metric.better:
-            raise UserError("The best checkpoint cannot be chosen by '{metric}': neither lower nor higher is better. Name another --best_metric.", metric=self.best_of)
+            raise UserError(
+                "The best checkpoint cannot be chosen by '{metric}': neither lower nor higher is better. Name another --best_metric.", metric=self.best_of
+            )
 
     def measure(self, draw: Callable[..., Tensor], conditional: bool, device: str) -> list[dict]:
         """The configured metrics of a generator, in evaluation mode."""

@@ -104,7 +104,8 @@ class Run:
     def evaluate(self, metrics: list[str] | None = None, *, num_samples: int | None = None, seed: int = 0, **how: Any) -> list[dict]:
         """Measure the run; results with their protocol are returned and kept in metrics.json (newer values replace older ones).
 
-        ``how``: see :func:`agon.metrics.evaluate.evaluate` (num_real, precision, weights, cached ...). A metric that cannot be had has ``unavailable`` for a value.
+        ``how``: see :func:`agon.metrics.evaluate.evaluate` (num_real, precision, weights, cached ...). A metric that cannot be had has
+        ``unavailable`` for a value.
         """
         return self.measure(metrics, num_samples=num_samples, seed=seed, **how)[1]
 

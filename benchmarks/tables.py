@@ -1,6 +1,6 @@
 """Fill the tables of README and docs from benchmarks/results/*.json and from the presets in the code: python benchmarks/tables.py [--check]
 
-A block between ``<!-- results:digits -->`` and ``<!-- /results -->`` (also ``mixtures``, ``speed``), between ``<!-- result -->`` and
+A block between ``<!-- results:digits -->`` and ``<!-- /results -->`` (also ``mixtures``, ``speed``, ``truth``), between ``<!-- result -->`` and
 ``<!-- /result -->`` or between ``<!-- presets -->`` and ``<!-- /presets -->`` (docs/games/<game>.md) is replaced; nothing else is touched.
 ``--check`` writes nothing and ends with 1 if a file would change.
 
@@ -10,6 +10,7 @@ What is read, each file {"machine": {...}, "command": "...", "results": [row, ..
 * mixtures.json: a row for each run: "game", "data" ("toy:ring8" or "toy:grid25"), "seed", "cpu_seconds", metrics
 * games.json: a row for each run: "game", "data", "seed", "cpu_seconds", "command", metrics
 * speed.json: what benchmarks/speed/compare.py writes
+* truth.json: what benchmarks/quality/truth.py writes
 
 Metrics stand flat in the row or below "metrics", as numbers or as entries of a run's metrics.json ({"metric": ..., "value": ...}). Rows
 that differ in the seed alone become one line: the median, and the range over the seeds in brackets.
@@ -173,6 +174,33 @@ def speed_table(words: dict[str, str]) -> str:
     return table(heads, lines) + footer({**content, "command": content["command"] or "python benchmarks/speed/compare.py"}, words)
 
 
+MARKS = {"right": "✓", "blind": "–", "wrong": "✗"}
+
+
+def truth_table(words: dict[str, str]) -> str:
+    """Which metric sees which damage: benchmarks/quality/truth.py, one table a data set."""
+    path = RESULTS / "truth.json"
+    if not path.is_file():
+        return words["none"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    parts = []
+    for (data,), rows in grouped(content["results"], ("data",)).items():
+        damages = list(dict.fromkeys(row["damage"] for row in rows))
+        lines = []
+        for (metric,), group in grouped(rows, ("metric",)).items():
+            by_damage = {row["damage"]: row for row in group}
+            cells = [f"{MARKS[row['verdict']]} ({plain_number(row['values'][0])} → {plain_number(row['values'][-1])})" for row in map(by_damage.get, damages)]
+            lines.append([f"`{metric}`", *cells])
+        strengths = [f"{damage} {', '.join(f'{strength:g}' for strength in content['strengths'][damage])}" for damage in damages]
+        parts.append(f"**{data}**, {content['counts'][data]:,} against {content['counts'][data]:,}\n\n" + table(["metric", *strengths], lines))
+    return "\n\n".join(parts) + footer(content, words)
+
+
+def plain_number(value: float | None) -> str:
+    """Three digits; a dash for what was not measured."""
+    return "–" if value is None else f"{value:.3g}"
+
+
 def game_result(game: str, words: dict[str, str]) -> str:
     """The measured result of one game: digits, then the mixtures. games.json first; what it lacks comes from the other two."""
     content = load("games")
@@ -227,12 +255,12 @@ def plain(value: Any) -> str:
 def filled(path: Path) -> str:
     """The text of a page with all its blocks filled."""
     words = HEADS["zh" if ".zh-CN." in path.name else "en"]
-    makers = {"digits": digits_table, "mixtures": mixtures_table, "speed": speed_table}
+    makers = {"digits": digits_table, "mixtures": mixtures_table, "speed": speed_table, "truth": truth_table}
 
     def results(match: re.Match) -> str:
         return f"<!-- results:{match[1]} -->\n{makers[match[1]](words)}\n<!-- /results -->"
 
-    text = re.sub(r"<!-- results:(digits|mixtures|speed) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
+    text = re.sub(r"<!-- results:(digits|mixtures|speed|truth) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
     game = path.name.partition(".")[0]
     text = re.sub(r"<!-- result -->.*?<!-- /result -->", lambda _: f"<!-- result -->\n{game_result(game, words)}\n<!-- /result -->", text, flags=re.S)
     return re.sub(r"<!-- presets -->.*?<!-- /presets -->", lambda _: f"<!-- presets -->\n{presets_table(game)}\n<!-- /presets -->", text, flags=re.S)

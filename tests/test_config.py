@@ -41,6 +41,7 @@ RANGES = {
     "instance_noise_until": st.floats(0.01, 1), "top_k": st.floats(0.01, 1), "keep_checkpoints": st.integers(2, 9), "halve_every_images": st.integers(1, 10**9),
     "diffaugment": st.sampled_from(["", "color", "cutout,translation"]), "base_size": st.integers(2, 9), "beta2_final": st.none() | st.floats(0, 0.999),
     "discriminator_lr": st.none() | st.floats(1e-9, 1), "fourier_scale": st.floats(0.01, 9), "latent_width": st.floats(0.01, 9),
+    "metrics": st.lists(st.sampled_from(["fid_digits", "kid", "coverage"]), max_size=3).map(tuple),
     "penalty_weight_final": st.none() | st.floats(1e-6, 9),
 }  # fmt: skip
 
@@ -62,7 +63,7 @@ def values(name, kind):
 def overrides(draw, cls):
     leaves = {name: values(name, kind) for name, kind, _, _ in fields(cls)}
     chosen = draw(st.lists(st.sampled_from(sorted(leaves)), unique=True, max_size=8))
-    found = {name: draw(leaves[name]) for name in chosen}
+    found = {name: draw(leaves[name]) for name in chosen if name != "best_metric"}  # which must be one of metrics
     if found.get("optimizer.schedule") == "halving":
         found["optimizer.halve_every_images"] = draw(leaves["optimizer.halve_every_images"])
     if found.get("optimizer.schedule") == "geometric":

@@ -37,7 +37,8 @@ def fields(template):
 def test_every_error_is_a_plain_template():
     bad = [
         place
-        for place, argument in calls("UserError")
+        for name in ("UserError", "Unavailable")
+        for place, argument in calls(name)
         if not (isinstance(argument, ast.Constant) and isinstance(argument.value, str))
     ]
     assert not bad, f"not a string literal: {bad}"
@@ -46,7 +47,7 @@ def test_every_error_is_a_plain_template():
 def test_every_error_and_every_text_has_a_chinese_entry():
     wanted = {
         argument.value: place
-        for name in ("UserError", "translate")
+        for name in ("UserError", "Unavailable", "translate")
         for place, argument in calls(name)
         if isinstance(argument, ast.Constant)
     }

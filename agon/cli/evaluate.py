@@ -31,8 +31,9 @@ def main(argv: list[str]) -> int:
         return 0
     if options.report:
         from agon.metrics.collapse import write_collapse_report
+        from agon.metrics.evaluate import default_extractor
 
-        write_collapse_report(samples, results, page)
+        write_collapse_report(samples, results, page, extractor=default_extractor(samples, device=samples.device, **_how(options)))
     if options.out:
         _write(options.out, results)
     print(json.dumps({"results": results}, indent=1) if options.json else table(results))
@@ -59,7 +60,9 @@ def _parser() -> Parser:
     add("--weights", action="append", default=[], metavar="EXTRACTOR=PATH", help=translate("an extractor's weights from a local file"))
     add("--precision", default="fp32", choices=("fp32", "bf16", "bf16-compiled"), help=translate("of large extractors; part of the protocol (default fp32)"))
     add("--captions", help=translate("a text file with a line for each fake, for clip_score"))
-    add("--segmenter", help=translate("TorchScript or file.py:function that maps pictures to label maps, for miou; it is executed"))
+    add("--segmenter", help=translate("a TorchScript file that maps pictures to label maps, for miou; it is executed"))
+    add("--frames", type=int, default=16, help=translate("of each video the first so many (default 16)"))
+    add("--tokens", default="words", choices=("words", "characters"), help=translate("of text (default words)"))
     add("--best", action="store_true", help=translate("the checkpoint that scored best while training, not the newest"))
     add("--report", action="store_true", help=translate("also write an HTML page on collapse: grids, neighbours, classes, spectra, maps"))
     add("--out", help=translate("also write the results to this JSON file"))
@@ -108,7 +111,7 @@ def _measure_folders(options: argparse.Namespace) -> tuple[Any, list[dict], Path
     samples, results = measure_folders(
         options.real, options.fake, _metrics(options), kind=options.kind, num_real=_most(options),
         num_fake=None if options.num_samples is None else parse_count(options.num_samples), seed=options.seed, device=options.device,
-        captions=options.captions, segmenter=options.segmenter, cached=not options.no_cache, **_how(options),
+        captions=options.captions, segmenter=options.segmenter, frames=options.frames, tokens=options.tokens, cached=not options.no_cache, **_how(options),
     )  # fmt: skip
     return samples, results, Path("collapse.html")
 

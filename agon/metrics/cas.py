@@ -8,6 +8,8 @@ and not with theirs. The same net trained on one half of the reals and tested on
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from torch.nn import functional as F
 
 from agon.errors import Unavailable
 from agon.metrics.bootstrap import perfect, share_error
+from agon.metrics.judge import train
 from agon.metrics.samples import Samples
 from agon.metrics.sides import Side
 
@@ -48,18 +51,14 @@ class SmallNet(nn.Module):
 def train_classifier(pictures: Tensor, labels: Tensor, classes: int, *, steps: int = STEPS, seed: int = 0) -> SmallNet:
     """``pictures`` (N, C, H, W) uint8, ``labels`` (N,) in 0 .. classes - 1. The same input gives the same net on one machine; the caller's random state is
     left alone."""
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = SmallNet(pictures.shape[1], *pictures.shape[2:], classes).to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-        for _ in range(steps):
-            chosen = torch.randint(len(pictures), (BATCH,))
-            loss = F.cross_entropy(net(scaled(pictures[chosen])), labels[chosen], label_smoothing=0.05)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+
+    def loss(network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        return F.cross_entropy(network(scaled(pictures[rows])), labels[rows], label_smoothing=0.05)
+
+    train(net, loss, len(pictures), seed=seed, steps=steps, batch=BATCH, rate=RATE)
     return net.eval()
 
 

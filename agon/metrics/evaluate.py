@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import agon
 from agon.data.source import Source
@@ -41,10 +40,11 @@ def sides(
 ) -> Samples:  # fmt: skip
     """The data and a generator's samples, as streams; nothing is drawn yet.
 
-    ``draw(n, seed=, label=)`` returns (n, *spec.shape) float32. ``metrics``: names (see ``agon list metrics``), perhaps with an extractor's (kid_dinov2); None takes
-    those that fit. ``num_samples``: None takes as many as there are real samples where a network judges, else 2,500 points or up to 2,000 pictures. ``num_real``: at
-    most so many reals, always the same ones; None takes all. ``seed`` draws the fakes and nothing else. ``conditional``: ``draw`` takes labels; it is then asked for
-    classes in the proportions of the real data. ``generator``: the object behind ``draw``, for metrics of its latents. ``about``: what else belongs into the protocol.
+    ``draw(n, seed=, label=)`` returns (n, *spec.shape) float32. ``metrics``: names (see ``agon list metrics``), perhaps with an extractor's
+    (kid_dinov2); None takes those that fit. ``num_samples``: None takes as many as there are real samples where a network judges, else 2,500 points
+    or up to 2,000 pictures. ``num_real``: at most so many reals, always the same ones; None takes all. ``seed`` draws the fakes and nothing else.
+    ``conditional``: ``draw`` takes labels; it is then asked for classes in the proportions of the real data. ``generator``: the object behind
+    ``draw``, for metrics of its latents. ``about``: what else belongs into the protocol.
 
     Raises UserError for an unknown metric or too few samples.
     """
@@ -62,7 +62,8 @@ def between(
     real: Side, fake: Side, metrics: Sequence[str] | None = None, *, seed: int = 0, captions: list[str] | None = None, segmenter: Any = None,
     cache_dir: Path | None = None, cached: bool = True,
 ) -> Samples:  # fmt: skip
-    """Two sets of samples, such as two folders (agon/metrics/sides.py, agon/metrics/files.py), for :func:`measure`. Raises UserError unless they are of one kind."""
+    """Two sets of samples, such as two folders (agon/metrics/sides.py, agon/metrics/files.py), for :func:`measure`. Raises UserError unless they are
+    of one kind."""
     if real.kind != fake.kind:
         raise UserError(
             "'{real}' holds {real_kind} and '{fake}' {fake_kind}, which cannot be compared. Expected two sets of one kind.",
@@ -78,11 +79,11 @@ def between(
 def measure(
     samples: Samples, wanted: list[Asked] | None = None, *, device: str = "cpu", precision: str = "fp32", weights: Mapping[str, Any] | None = None,
 ) -> list[dict]:  # fmt: skip
-    """One entry a metric, in the order asked: metric, value, standard_error, num_real, num_fake, protocol, reference (``perfect_sampler``: what samples of the real
-    distribution score at the same counts), and where there is more to say, details and warnings.
+    """One entry a metric, in the order asked: metric, value, standard_error, num_real, num_fake, protocol, reference (``perfect_sampler``: what
+    samples of the real distribution score at the same counts), and where there is more to say, details and warnings.
 
-    A metric that cannot be had here and now (weights, a library, too few samples) is an entry of ``metric`` and ``unavailable``, the reason and what mends it; where
-    none of the metrics that were asked for can be had, that is raised.
+    A metric that cannot be had here and now (weights, a library, too few samples) is an entry of ``metric`` and ``unavailable``, the reason and what
+    mends it; where none of the metrics that were asked for can be had, that is raised.
     """
     samples = replace(samples, weights=dict(weights or {}), device=device)
     given = wanted is not None
@@ -175,7 +176,8 @@ def check_kind(each: Asked, samples: Samples) -> None:
 
     if each.extractor == "data" and not extractor_of(each, samples):
         raise UserError(
-            "The metric '{metric}' reads features, and no extractor is known for {kind}. Name one of yours: {metric}_my_net.py:function, or leave out --metrics.",
+            "The metric '{metric}' reads features, and no extractor is known for {kind}. Name one of yours: {metric}_my_net.py:function, "
+            "or leave out --metrics.",
             metric=each.name, kind=samples.kind,
         )  # fmt: skip
 
@@ -211,6 +213,17 @@ def default_image_metrics(samples: Samples) -> list[str]:
     return [*(f"{name}_random" for name in ("frechet", "kid", *names)), *pixels, "near_copies"]
 
 
+def default_extractor(samples: Samples, *, device: str = "cpu", precision: str = "fp32", weights: Mapping[str, Any] | None = None) -> Extractor | None:
+    """What judges pictures where nothing is said: the data's own small network, Inception if its weights are at hand or given, else the fixed random
+    network."""
+    if samples.kind != "image":
+        return None
+    name = fitting(samples.name, samples.kind, samples.spec)
+    if name == "inception" and not (weights or {}).get(name) and not inception_at_hand():
+        name = "random"
+    return open_extractor(name, weights=weights, device=device, precision=precision)
+
+
 def inception_at_hand() -> bool:
     """Whether Inception's weights are on this machine: nothing large is fetched that nobody asked for."""
     from agon.metrics.features import inception, weights
@@ -240,7 +253,3 @@ def too_few(num_fake: int, num_real: int) -> UserError:
         "{num_fake} samples against {num_real} real ones are too few for any metric. Expected at least {least} of each.",
         num_fake=num_fake, num_real=num_real, least=FEW,
     )  # fmt: skip
-
-
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

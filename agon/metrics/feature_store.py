@@ -1,7 +1,8 @@
 """Features of both sides, computed once: in one pass over the samples for all extractors, shared by all processes, kept on disk for data that do not change.
 
-Layout below the cache folder: features/<sha256>.npy (N, F) float32 and features/<the same>.json with what it is of and its hash. The key is made of the content's
-fingerprint, the extractor with its weights' hash and protocol, and the layer: never of a file's name. Everything in it can be deleted at any time.
+Layout below the cache folder: features/<sha256>.npy (N, F) float32 and features/<the same>.json with what it is of and its hash. The key is made of
+the content's fingerprint, the extractor with its weights' hash and protocol, and the layer: never of a file's name. Everything in it can be deleted
+at any time.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class FeatureStore:
         """See that all of ``wanted`` (extractor, layer) are known, in at most one pass over ``side``."""
         missing: dict[str, tuple[Extractor, list[str]]] = {}
         for extractor, layer in wanted:
-            if (id(side), extractor.name, layer) in self._known:
+            if (id(side), extractor.name, layer) in self._known or layer in missing.get(extractor.name, (None, ()))[1]:
                 continue
             found = self._read(side, extractor, layer)
             if found is not None:
@@ -176,7 +177,8 @@ def check(features: np.ndarray, extractor: Extractor, side: Side) -> np.ndarray:
     for start in range(0, len(features), 4096):
         if not np.isfinite(features[start : start + 4096]).all():
             raise UserError(
-                "The extractor '{extractor}' gave values that are not finite for '{data}'. Expected finite features: try --precision fp32, or check the extractor.",
+                "The extractor '{extractor}' gave values that are not finite for '{data}'. Expected finite features: try --precision fp32, "
+                "or check the extractor.",
                 extractor=extractor.name, data=side.name,
             )  # fmt: skip
     features.flags.writeable = False

@@ -96,7 +96,7 @@ def frechet_distance(mu1: np.ndarray, s1: np.ndarray, mu2: np.ndarray, s2: np.nd
             "Expected (F,) and (F, F), of one extractor.",
             mean1=mu1.shape, mean2=mu2.shape, covariance1=s1.shape, covariance2=s2.shape,
         )  # fmt: skip
-    if not all(np.isfinite(part).all() for part in (mu1, s1, mu2, s2)):
+    if not all(np.isfinite(part.sum()) for part in (mu1, s1, mu2, s2)):
         raise UserError("The statistics contain values that are not finite (NaN or infinity). Expected finite numbers: compute them again from the samples.")
     difference = mu1 - mu2
     return max(0.0, float(difference @ difference + np.trace(s1) + np.trace(s2) - 2 * trace_root(s1, s2)))
@@ -120,7 +120,7 @@ def trace_root(s1: np.ndarray, s2: np.ndarray) -> float:
 
 
 def _definite(s1: np.ndarray, s2: np.ndarray) -> np.ndarray | None:
-    """Eigenvalues of s1 s2 through s1's Cholesky factor, None where s1 is not positive definite. The lower triangles count.
+    """Eigenvalues of s1 s2 through s1's Cholesky factor, None where s1 is not positive definite. One triangle of each counts.
 
     numpy does it in two full products and has a slow factorisation; where SciPy is installed, LAPACK's own routines for it take half of the time.
     """
@@ -132,12 +132,12 @@ def _definite(s1: np.ndarray, s2: np.ndarray) -> np.ndarray | None:
         except np.linalg.LinAlgError:
             return None
         return np.linalg.eigvalsh(factor.T @ (s2 @ factor), UPLO="L")
-    # Transposed so that rows are columns, as LAPACK stores them: the lower triangle is then the upper one.
-    factor, failed = lapack.dpotrf(s1.T, lower=0, clean=0)
+    # Transposed, rows are columns, as LAPACK stores them, and nothing is copied on the way in.
+    factor, failed = lapack.dpotrf(s1.T, lower=1, clean=0)
     if failed:
         return None
-    middle, _ = lapack.dsygst(s2.T, factor, itype=2, lower=0)
-    _, diagonal, beside, _, failed = lapack.dsytrd(middle, lower=0, lwork=64 * len(s1), overwrite_a=1)
+    middle, _ = lapack.dsygst(s2.T, factor, itype=2, lower=1)
+    _, diagonal, beside, _, failed = lapack.dsytrd(middle, lower=1, lwork=64 * len(s1), overwrite_a=1)
     values, failed_too = lapack.dsterf(diagonal, beside) if len(s1) > 1 else (diagonal, 0)
     return None if failed or failed_too else values
 

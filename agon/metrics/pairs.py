@@ -46,7 +46,8 @@ def partners(real: Side, fake: Side) -> np.ndarray:
     if missing or len(fake.files) != len(real.files):
         example = missing[0] if missing else next(name for name in fake.files if stem(name) not in {stem(ours) for ours in real.files})
         raise UserError(
-            "'{real}' and '{fake}' cannot be compared pair by pair: {example} has no partner. Expected the same file names in both ({num_real} and {num_fake} files).",
+            "'{real}' and '{fake}' cannot be compared pair by pair: {example} has no partner. Expected the same file names in both ({num_real} and "
+            "{num_fake} files).",
             real=real.name, fake=fake.name, example=example, num_real=len(real.files), num_fake=len(fake.files),
         )  # fmt: skip
     return np.array([known[stem(name)] for name in real.files])
@@ -63,7 +64,9 @@ def one(side: Side, position: int) -> Tensor | np.ndarray:
     rows, samples = side.piece_once(index)
     where = np.flatnonzero(rows == position)
     if not len(where):
-        raise UserError("Sample {position} of '{data}' cannot be read, so its pair cannot be compared. Mend or remove the file.", position=position, data=side.name)
+        raise UserError(
+            "Sample {position} of '{data}' cannot be read, so its pair cannot be compared. Mend or remove the file.", position=position, data=side.name
+        )
     return samples[int(where[0])]
 
 

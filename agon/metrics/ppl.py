@@ -109,7 +109,11 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
 
     spaces = {name: latents_of(samples.generator, PLACES[name][0]) for name in names}
     net = open_lpips("vgg", trunk=samples.weights.get("vgg"), heads=samples.weights.get("lpips"), device=samples.device)
-    return [path_result(samples, name, *spaces[name], net, {**protocol_of(net), "distance": "LPIPS"}) for name in names]
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        return net(x.float().to(net.shift.device), y.float().to(net.shift.device))  # the generator may live elsewhere
+
+    return [path_result(samples, name, *spaces[name], distance, {**protocol_of(net), "distance": "LPIPS"}) for name in names]
 
 
 def path_result(samples: Samples, name: str, draw_latent: Callable, mapping: Callable | None, generate: Callable, distance: Distance, protocol: dict) -> dict:

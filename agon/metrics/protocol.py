@@ -30,7 +30,8 @@ def shown(value: Any) -> str:
 
 
 def versus(first: dict, second: dict) -> dict:
-    """Two comparable entries side by side: ``difference`` is second - first, ``standard_error`` of it where both have one, ``beyond_chance``: above two of these."""
+    """Two comparable entries side by side: ``difference`` is second - first, ``standard_error`` of it where both have one, ``beyond_chance``: above
+    two of these."""
     errors = [entry["standard_error"] for entry in (first, second)]
     difference = second["value"] - first["value"]
     error = None if None in errors else math.hypot(*errors)

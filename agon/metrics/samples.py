@@ -23,9 +23,10 @@ FEW = 20  # with fewer samples no metric here means anything
 class Samples:
     """Two sides under comparison.
 
-    ``real``, ``fake``: streams. ``extractor``: whose features the metric at hand reads, or None. ``training``: the whole training set, where there is one.
-    ``generator``: the object behind the fakes, for metrics of its latents. ``captions``: a text for each fake. ``segmenter``: pictures -> label maps. ``weights``: local
-    files by extractor; ``device``: where networks run. ``about``: what else belongs into every protocol. ``seed`` draws whatever a metric draws of the fakes.
+    ``real``, ``fake``: streams. ``extractor``: whose features the metric at hand reads, or None. ``training``: the whole training set, where there is
+    one. ``generator``: the object behind the fakes, for metrics of its latents. ``captions``: a text for each fake. ``segmenter``: pictures -> label
+    maps. ``weights``: local files by extractor; ``device``: where networks run. ``about``: what else belongs into every protocol. ``seed`` draws
+    whatever a metric draws of the fakes.
     """
 
     real: Side
@@ -100,7 +101,8 @@ class Samples:
         extractor = self.extractor
         theirs = {} if extractor is None else {"extractor": extractor.name, "extractor_sha256": extractor.sha256, **extractor.protocol}
         return {
-            "data": self.name, "fingerprint": self.real.fingerprint, "conditional": self.fake.label is not None, "seed": self.seed, **self.about, **theirs, **more,
+            "data": self.name, "fingerprint": self.real.fingerprint, "conditional": self.fake.label is not None, "seed": self.seed,
+            **self.about, **theirs, **more,
         }  # fmt: skip
 
     def result(

@@ -12,12 +12,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
 from torch.nn import functional as F
 
 from agon.errors import Unavailable, UserError
 from agon.metrics.bootstrap import perfect
 from agon.metrics.halves import compare
+from agon.metrics.judge import train
 from agon.metrics.marginals import wasserstein_1d
 from agon.metrics.samples import Samples
 from agon.metrics.sides import Side
@@ -51,23 +51,6 @@ class Reader(nn.Module):
         return self.head(self.gru(x)[0])
 
 
-def train(network: nn.Module, loss: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor], count: int, seed: int, steps: int = STEPS) -> None:
-    """``steps`` of Adam (Kingma and Ba, 2015, betas 0.9 and 0.999) on ``loss(network, rows)`` of BATCH rows of ``count``; the rate falls linearly to 0."""
-    parameters = {name: value.detach() for name, value in network.named_parameters()}
-    step = grad_and_value(lambda now, rows: loss(lambda x: functional_call(network, now, (x,)), rows))
-    first, second = ({name: torch.zeros_like(value) for name, value in parameters.items()} for _ in range(2))
-    generator = torch.Generator().manual_seed(seed)
-    for index in range(1, steps + 1):
-        slopes, _ = step(parameters, torch.randint(0, count, (min(BATCH, count),), generator=generator))
-        rate = RATE * (1 - (index - 1) / steps)
-        for name, slope in slopes.items():
-            first[name] = 0.9 * first[name] + 0.1 * slope
-            second[name] = 0.999 * second[name] + 0.001 * slope.square()
-            root = (second[name] / (1 - 0.999**index)).sqrt() + 1e-8
-            parameters[name] = parameters[name] - rate * first[name] / (1 - 0.9**index) / root
-    network.load_state_dict(parameters)
-
-
 def discriminative_score(real: np.ndarray, fake: np.ndarray, seed: int = 0, steps: int = STEPS) -> float:
     """|accuracy - 0.5| on a held-out fifth of a GRU classifier trained on as many real (M, T, F) as fake (N, T, F) series: 0 cannot tell, 0.5 always can.
 
@@ -81,7 +64,7 @@ def discriminative_score(real: np.ndarray, fake: np.ndarray, seed: int = 0, step
     held = max(1, count // 5)
     x, y = torch.cat([part[held:] for part in parts]), torch.arange(2).repeat_interleave(count - held).float()
     network = network_of(real.shape[2], 1, seed)
-    train(network, lambda net, rows: F.binary_cross_entropy_with_logits(net(x[rows]).mean(1)[:, 0], y[rows]), len(x), seed, steps)
+    train(network, lambda net, rows: F.binary_cross_entropy_with_logits(net(x[rows]).mean(1)[:, 0], y[rows]), len(x), seed=seed, steps=steps, batch=BATCH, rate=RATE)
     with torch.no_grad():
         right = [(network(part[:held]).mean(1)[:, 0] > 0) == bool(label) for label, part in enumerate(parts)]
     return abs(float(torch.cat(right).double().mean()) - 0.5)
@@ -95,7 +78,7 @@ def predictive_score(real: np.ndarray, fake: np.ndarray, seed: int = 0, steps: i
     random = np.random.default_rng(seed)
     ours, theirs = (torch.from_numpy(window(part, random, WINDOW + 1)) for part in (real, fake))
     network = network_of(real.shape[2], real.shape[2], seed)
-    train(network, lambda net, rows: (net(theirs[rows, :-1]) - theirs[rows, 1:]).abs().mean(), len(theirs), seed, steps)
+    train(network, lambda net, rows: (net(theirs[rows, :-1]) - theirs[rows, 1:]).abs().mean(), len(theirs), seed=seed, steps=steps, batch=BATCH, rate=RATE)
     with torch.no_grad():
         errors = (network(ours[:, :-1]) - ours[:, 1:]).abs().double().mean((0, 1)).numpy()
     return float((errors * spread / np.where(width > 0, width, 1)).mean())

@@ -37,8 +37,8 @@ Draw = Callable[..., Tensor]
 class Side(ABC):
     """A stream of samples of one kind.
 
-    ``count``: how many; ``label``: (count,) int64 or None; ``spec``: their form, None where pictures differ in size; ``fingerprint``: SHA-256 of the content, ""
-    where there is none to know beforehand (a generator's samples); ``files``: a name for each, or None.
+    ``count``: how many; ``label``: (count,) int64 or None; ``spec``: their form, None where pictures differ in size; ``fingerprint``: SHA-256 of the
+    content, "" where there is none to know beforehand (a generator's samples); ``files``: a name for each, or None.
     """
 
     name: str
@@ -133,7 +133,8 @@ class SourceSide(Listed):
 
 
 class DrawSide(Listed):
-    """``count`` samples of ``draw(n, seed=, label=)``, drawn in pieces whose seeds derive from ``seed``: each piece alone can be drawn again, on any process."""
+    """``count`` samples of ``draw(n, seed=, label=)``, drawn in pieces whose seeds derive from ``seed``: each piece alone can be drawn again, on any
+    process."""
 
     def __init__(self, draw: Draw, spec: DataSpec, count: int, *, seed: int = 0, label: np.ndarray | None = None, name: str = "samples"):
         self.draw, self.spec, self.kind, self.count, self.seed, self.label, self.name = draw, spec, spec.kind, count, seed, label, name
@@ -157,7 +158,8 @@ class DrawSide(Listed):
         finite = torch.isfinite(drawn).flatten(1).all(1)
         if not bool(finite.all()):
             raise UserError(
-                "The generator's samples contain values that are not finite: {count} of {total} samples. Expected finite numbers: evaluate an earlier checkpoint.",
+                "The generator's samples contain values that are not finite: {count} of {total} samples. Expected finite numbers: "
+                "evaluate an earlier checkpoint.",
                 count=int((~finite).sum()), total=len(rows),
             )  # fmt: skip
         return rows, as_stored(drawn, self.kind)
@@ -240,6 +242,31 @@ class PictureFolder(Side):
         except (BadPicture, OSError) as error:
             warnings.warn(f"{item.name} in {self.path} {error} and is left out", stacklevel=2)
             return None
+
+
+class Chosen(Side):
+    """At most ``most`` samples of another side, drawn with a fixed seed."""
+
+    def __init__(self, side: Side, most: int):
+        self.side, self.chosen = side, choose(side.count, most)
+        self.name, self.kind, self.spec, self.count = side.name, side.kind, side.spec, len(self.chosen)
+        self.label = None if side.label is None else side.label[self.chosen]
+        self.files = None if side.files is None else [side.files[index] for index in self.chosen]
+        self.fingerprint = digest_of([side.fingerprint, self.chosen.tolist()]) if side.fingerprint else ""
+        self.used = sorted({side.piece_of(int(index)) for index in self.chosen})  # pieces without any of them are not read
+
+    @property
+    def num_pieces(self) -> int:
+        return len(self.used)
+
+    def piece_of(self, position: int) -> int:
+        return self.used.index(self.side.piece_of(int(self.chosen[position])))
+
+    def piece(self, index: int) -> tuple[np.ndarray, Any]:
+        rows, samples = self.side.piece(self.used[index])
+        inside = np.flatnonzero(np.isin(rows, self.chosen))
+        ours = np.searchsorted(self.chosen, rows[inside])
+        return ours, [samples[at] for at in inside] if isinstance(samples, list) else samples[torch.from_numpy(inside)]
 
 
 def as_stored(samples: Tensor, kind: str) -> Tensor:

@@ -27,7 +27,7 @@ LAYERS = ("features",)
 MOST = 2_000  # of each side together for transport: halves of it are compared
 BINS = {1: 100, 2: 40, 3: 16}  # by dimension, along each axis
 NUM_SPLITS = {"js_divergence": 20, "wasserstein1": 10, "wasserstein2": 10}
-ITERATIONS = 10_000_000  # of the simplex: POT's default stops short of the optimum above some hundred samples
+ITERATIONS = 10_000_000  # of the simplex, a hundred times POT's default: where they run out its number is wrong
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def transport_library():
     try:
         import ot
     except ImportError:
-        raise Unavailable("Exact transport beyond one dimension needs the library POT, which is missing. Run: pip install 'agon-gan[transport]'") from None
+        raise Unavailable("Exact transport beyond one dimension needs the library POT, which is missing. Run: pip install 'agon-gan[metrics]'") from None
     return ot
 
 

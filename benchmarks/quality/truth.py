@@ -4,12 +4,13 @@
 
 Half of the pictures are the reals, the other half, damaged, the fakes:
 
-* blur: Gaussian; noise: Gaussian, clipped; dropped: classes that never appear; duplicates: fewer distinct pictures, each repeated; memorised: a part of the fakes
-  are copies of reals.
+* blur: Gaussian; noise: Gaussian, clipped; dropped: classes that never appear; duplicates: fewer distinct pictures, each repeated; memorised: a part
+  of the fakes are copies of reals.
 
-A row of benchmarks/results/truth.json is one metric under one damage: its values at strengths 0 to 3 (median over the seeds: each splits the pictures anew) and a
-verdict. "right": every strength is worse than the one before it, by the metric's own direction; "wrong": the strongest damage scores better than none, beyond the
-spread of the undamaged values over the seeds; "blind": anything else. Memorised fakes are better samples to most metrics: only those that look for copies can see it.
+A row of benchmarks/results/truth.json is one metric under one damage: its values at strengths 0 to 3 (median over the seeds: each splits the pictures
+anew) and a verdict. "right": every strength is worse than the one before it, by the metric's own direction; "wrong": the strongest damage scores
+better than none, beyond the spread of the undamaged values over the seeds; "blind": anything else. A metric that refuses what is left of the samples
+(a class gone) is judged by the strengths before. Memorised fakes are better samples to most metrics: only those that look for copies can see it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ FEATURES = (
 )  # fmt: skip
 PIXELS = ("near_copies", "pixel_sliced_wasserstein", "swd", "spectra", "ms_ssim_diversity", "wasserstein2", "cas")
 EXTRACTORS = {"digits": ("digits", "random"), "shapes": ("random",)}
-LEAVE = {"digits": ("fid_infinity_random", "fid_random", "intra_fid_random"), "shapes": ("fid_infinity_random", "intra_fid_random")}  # too few pictures for 448 features
+# 448 features need more pictures than these
+LEAVE = {"digits": ("fid_infinity_random", "fid_random", "intra_fid_random"), "shapes": ("fid_infinity_random", "intra_fid_random")}
 COUNTS = {"digits": 898, "shapes": 1500}
 
 
@@ -66,7 +68,9 @@ def blurred(fake: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(flat, line), line.transpose(2, 3)).view_as(fake)
 
 
-def damaged(damage: str, strength: float, fake: Tensor, label: np.ndarray, real: Tensor, real_label: np.ndarray, random: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+def damaged(
+    damage: str, strength: float, fake: Tensor, label: np.ndarray, real: Tensor, real_label: np.ndarray, random: np.random.Generator
+) -> tuple[Tensor, np.ndarray]:
     """The fakes and their classes after one damage; as many as before."""
     count = len(fake)
     if damage == "blur":
@@ -113,17 +117,21 @@ def run(data: str, seed: int) -> dict[tuple[str, int], dict[str, float]]:
     return found
 
 
-def verdict(name: str, damage: str, values: list[float], undamaged: list[float]) -> str:
+def verdict(name: str, medians: list[float | None], undamaged: list[float]) -> str:
     """ "right", "blind" or "wrong": see the head of this file."""
-    metric = catalog.parse(name).metric
-    worse = 1 if metric.better != "higher" else -1
-    if metric.name == "near_copies" or metric.name == "authenticity" and damage == "memorised":
-        worse = 1 if metric.name == "near_copies" else -1
-    steps = np.diff(values) * worse
-    spread = np.ptp(undamaged)
-    if (steps > 0).all() and (values[-1] - values[0]) * worse > spread:
+    values, undamaged = [distance(name, value) for value in medians if value is not None], [distance(name, value) for value in undamaged]
+    steps, spread = np.diff(values), np.ptp(undamaged)
+    if (steps > 0).all() and values[-1] - values[0] > spread:
         return "right"
-    return "wrong" if (values[-1] - values[0]) * worse < -spread else "blind"
+    return "wrong" if values[-1] - values[0] < -spread else "blind"
+
+
+def distance(name: str, value: float) -> float:
+    """A value so turned that more is worse."""
+    metric = catalog.parse(name).metric
+    if metric.name == "density":
+        return abs(value - 1)  # more than 1 is crowding, less is straying
+    return -value if metric.better == "higher" or metric.name == "authenticity" else value
 
 
 def rows(data: str, found: list[dict]) -> list[dict]:
@@ -133,8 +141,9 @@ def rows(data: str, found: list[dict]) -> list[dict]:
             continue
         undamaged = [one["blur", 0][name] for one in found]
         for damage in STRENGTHS:
-            values = [float(np.median([one[damage, step][name] for one in found if name in one[damage, step]])) for step in range(4)]
-            made.append({"data": data, "metric": name, "damage": damage, "values": values, "verdict": verdict(name, damage, values, undamaged)})
+            values = [[one[damage, step][name] for one in found if name in one[damage, step]] for step in range(4)]
+            medians = [float(np.median(each)) if each else None for each in values]  # None: too few samples were left for it, and it said so
+            made.append({"data": data, "metric": name, "damage": damage, "values": medians, "verdict": verdict(name, medians, undamaged)})
     return made
 
 

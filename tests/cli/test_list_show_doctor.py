@@ -65,11 +65,12 @@ def test_list_as_json_is_the_catalog(capsys):
 
     assert cli.main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert sorted(found) == ["datasets", "games", "metrics"]
+    assert sorted(found) == ["datasets", "extractors", "games", "metrics"]
     assert [entry["name"] for entry in found["games"]] == list(catalog.games())
     assert {entry["name"]: entry["summary"] for entry in found["datasets"]} == {
         name: text for name, (_, text) in DATASETS.items()
     }
+    assert {"fid", "kid", "precision"} <= {entry["name"] for entry in found["metrics"]} and {"inception", "digits"} <= {e["name"] for e in found["extractors"]}
     assert cli.main(["list", "games"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert all(entry.name in text and entry.paper in text for entry in catalog.games().values())

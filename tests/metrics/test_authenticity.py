@@ -32,6 +32,10 @@ def test_perfect_sampler_in_closed_form(dimension, mutual):
     assert np.mean(perfect_rates(draw(800))) == pytest.approx(1 - mutual, abs=0.05)
 
 
+def test_at_exactly_that_distance_is_a_copy():
+    assert authentic(np.array([[0.0], [1.0], [3.0]]), np.array([[-1.0], [-1.25], [5.0], [5.25]])).tolist() == [False, True, False, True]
+
+
 def test_copies_near_copies_and_strangers():
     rng = np.random.default_rng(3)
     train = rng.standard_normal((200, 4))

@@ -212,7 +212,8 @@ def test_what_the_files_say_of_themselves_is_true():
 
 def test_names_with_an_extractor():
     for text, base, extractor in [
-        ("fid", "fid", "inception"), ("fid_inception-clean", "fid", "inception-clean"), ("fid_digits", "fid", "digits"), ("near_copies", "near_copies", "thumbnail"),
+        ("fid", "fid", "inception"), ("fid_inception-clean", "fid", "inception-clean"), ("fid_digits", "fid", "digits"),
+        ("near_copies", "near_copies", "thumbnail"),
         ("kid_subsets_clip", "kid_subsets", "clip"), ("kid_a_b/my_net.py:embed", "kid", "a_b/my_net.py:embed"), ("kid_net.pt", "kid", "net.pt"),
     ]:  # fmt: skip
         found = catalog.parse(text)

@@ -1,8 +1,10 @@
 """The fixed random net against scipy, its bits, and what it orders; users' own extractors from files and from Python."""
 
 import hashlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,4 +230,5 @@ def test_nothing_is_run_unasked(tmp_path):
         assert {"clip", "clip-l14-336-cmmd", "dinov2", "random"} <= catalog.extractors().keys()
         assert catalog.parse("cmmd_mine.py:embed").extractor == "mine.py:embed" and catalog.parse("cmmd").extractor == "clip-l14-336-cmmd"
         assert not {"transformers", "tokenizers"} & set(sys.modules)"""
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment).returncode == 0

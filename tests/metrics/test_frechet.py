@@ -89,12 +89,14 @@ def test_refuses_what_is_undefined():
         _ = Gaussian(np.ones((1, 3))).covariance
     with pytest.raises(UserError, match="do not fit"):
         frechet_distance(np.zeros(3), np.eye(3), np.zeros(4), np.eye(4))
+    with pytest.raises(UserError, match="statistics contain values"):
+        frechet_distance(np.zeros(3), np.diag([1, np.inf, 1]), np.zeros(3), np.eye(3))
 
 
 @pytest.mark.parametrize("with_scipy", [True, False])
 @pytest.mark.parametrize("dimension", [1, 2, 33])
 def test_with_and_without_scipy_equals_torch_fidelity(monkeypatch, with_scipy, dimension):
-    """torch-fidelity takes the eigenvalues of s1 s2 by the general solver. Nothing but the lower triangles may count."""
+    """torch-fidelity takes the eigenvalues of s1 s2 by the general solver."""
     if not with_scipy:
         monkeypatch.setitem(sys.modules, "scipy.linalg", None)
     rng = np.random.default_rng(dimension)

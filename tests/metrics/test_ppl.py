@@ -76,6 +76,7 @@ def test_trimmed_mean():
     values[values == 1000] = 1e9
     assert trimmed_mean(values) == pytest.approx(np.arange(10, 991).mean())
     assert trimmed_mean(np.array([5.0])) == 5
+    assert trimmed_mean(np.arange(100.0) ** 2) == (np.arange(100.0) ** 2).mean(), "between two samples the outer one counts"
 
 
 def test_crop_and_resize():

@@ -9,7 +9,7 @@ from vectors import samples_of
 from agon.errors import UserError
 from agon.metrics import neighbours
 from agon.metrics import prdc as module
-from agon.metrics.neighbours import clouds, distance_matrix, kth_nearest, nearest, nearest_index, tiles
+from agon.metrics.neighbours import clouds, distance_matrix, kth_nearest, nearest, nearest_index, product, tiles
 from agon.metrics.prdc import expected_coverage, measure, prdc
 
 
@@ -129,6 +129,19 @@ def test_the_bound_holds():
         rows, columns = np.indices(bound.shape)
         excess = bound + direct * one.scale**2 / 2
         assert (excess >= 0).all() and (excess <= one.doubt(rows, two, columns)).all()
+
+
+def by_bfloat16(left, right):
+    return (left.bfloat16() @ right.bfloat16().T).float()
+
+
+@pytest.mark.parametrize("library", [neighbours.by_onednn, by_bfloat16])
+def test_product_is_float32_whatever_the_library_does(monkeypatch, library):
+    """Sums of 500 terms, each of which bfloat16 would round away, within 500 roundings of float32; a library that rounds more is found out and not used."""
+    monkeypatch.setattr(neighbours, "by_onednn", library)
+    rng = np.random.default_rng(9)
+    x, y = ((1 + rng.uniform(0, 2**-9, (70, 500))).astype(np.float32) for _ in range(2))
+    np.testing.assert_allclose(product(x, y), x.astype(np.float64) @ y.astype(np.float64).T, rtol=500 * 2**-24)
 
 
 def test_tiles_cover_all():

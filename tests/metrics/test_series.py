@@ -55,22 +55,6 @@ def test_constant_features_are_no_division_by_zero():
     assert [entry["value"] for entry in values.values()] == [0, 0, 0]
 
 
-def test_adam_is_torchs():
-    """The same steps as torch.optim.Adam under a linear schedule, on a network of the same weights."""
-    x, steps = torch.from_numpy(ar(0.5, 8, 6)).float(), 40
-    ours, theirs = series.network_of(2, 2, 0), series.network_of(2, 2, 0)
-    series.train(ours, lambda net, rows: (net(x[:, :-1]) - x[:, 1:]).square().mean() + 0 * rows.sum(), 8, 0, steps)
-    optimizer = torch.optim.Adam(theirs.parameters(), series.RATE)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (theirs(x[:, :-1]) - x[:, 1:]).square().mean().backward()
-        optimizer.step()
-        schedule.step()
-    for name, value in ours.state_dict().items():
-        assert torch.allclose(value, theirs.state_dict()[name], atol=2e-4), name
-
-
 def test_a_classifier_finds_other_dynamics_and_not_the_same():
     """Marginals are equal: only the course tells."""
     real, same, other = ar(0.95, steps=10), ar(0.95, steps=10, seed=1), ar(-0.95, steps=10, seed=1)

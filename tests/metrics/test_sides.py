@@ -10,7 +10,7 @@ from agon.data.source import DataSpec
 from agon.errors import UserError
 from agon.metrics import sides
 from agon.metrics.pairs import matched
-from agon.metrics.sides import ArraySide, DrawSide, PictureFolder, SourceSide, as_stored, choose, piece_size
+from agon.metrics.sides import ArraySide, Chosen, DrawSide, PictureFolder, SourceSide, as_stored, choose, piece_size
 
 
 def joined(side):
@@ -109,6 +109,20 @@ def test_pairs_are_matched_by_name(tmp_path):
         next(matched(ArraySide(samples[:3]), ArraySide(samples[:4])))
     with pytest.raises(UserError, match="differs in shape"):
         next(matched(ArraySide(samples[:3]), ArraySide(pictures(3, 8, 8))))
+
+
+def test_a_choice_of_another_sides_samples(monkeypatch):
+    """The same samples as by index, in order; pieces without one are not read."""
+    monkeypatch.setattr(sides, "READ", 7)
+    samples, label = pictures(100, 4, 4), np.arange(100) % 3
+    whole = ArraySide(samples, label=label)
+    some = Chosen(whole, 9)
+    np.testing.assert_array_equal(joined(some), samples[choose(100, 9)])
+    np.testing.assert_array_equal(some.label, label[choose(100, 9)])
+    assert some.num_pieces < 10
+    for position in range(9):
+        rows, piece = some.piece(some.piece_of(position))
+        np.testing.assert_array_equal(piece[list(rows).index(position)].numpy(), samples[choose(100, 9)[position]])
 
 
 def test_reading_ahead_keeps_the_order(monkeypatch):

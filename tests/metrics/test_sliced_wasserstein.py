@@ -16,6 +16,7 @@ from agon.metrics.sliced_wasserstein import (
     blur,
     directions,
     laplacian_pyramid,
+    level_distances,
     level_sides,
     measure,
     normalise,
@@ -131,7 +132,7 @@ def test_patches_are_in_the_picture_and_normalised():
     first = rows[:, :2, 0, 0]
     np.testing.assert_array_equal(rows[:, 0] - first[:, 0, None, None], np.broadcast_to(np.arange(7)[:, None], (640, 7, 7)))
     np.testing.assert_array_equal(rows[:, 1] - first[:, 1, None, None], np.broadcast_to(np.arange(7), (640, 7, 7)))
-    assert set(first[:, 0]) == set(first[:, 1]) == set(range(10))
+    assert set(first[:, 0]) == set(first[:, 1]) == set(range(10)) and abs(np.corrcoef(first.T)[0, 1]) < 0.2
     np.testing.assert_array_equal(patch_rows(picture, 3, "real"), patch_rows(picture, 3, "real"))
     assert not np.array_equal(patch_rows(picture, 3, "real"), patch_rows(picture, 3, "fake"))
     colours = normalise(rows.reshape(640, -1)).reshape(640, 3, -1)
@@ -152,6 +153,17 @@ def test_swd_is_the_published_formula():
     assert swd(real, fake) == {16: pytest.approx(1000 * np.mean(distances), rel=1e-5)}
     with pytest.raises(UserError, match="as many pictures"):
         swd(real, fake[:3])
+
+
+def test_each_repeat_has_its_halves_and_directions():
+    """Against the plain function on the split's pictures, and its other real half for the reference."""
+    real, fake = (np.stack([patch_rows(one, index, "real")[0] for index, one in enumerate(textures(9, 16, seed))]) for seed in (6, 7))
+    found = level_distances(real, fake)
+    assert found.shape == (4, 2)
+    for repeat, split in enumerate(splits(9, 9, count=4)):
+        ours, theirs, other = (normalise(part.reshape(-1, 147)) for part in (real[split.real], fake[split.fake], real[split.other]))
+        along = directions(147, 512)[:, 128 * repeat : 128 * (repeat + 1)]
+        assert found[repeat] == pytest.approx([1000 * sliced_wasserstein(ours, part, along) for part in (theirs, other)], rel=1e-4)
 
 
 def test_swd_is_blind_to_brightness_and_sees_texture():

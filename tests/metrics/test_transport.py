@@ -26,7 +26,7 @@ def test_equal_counts_are_an_assignment(exponent):
 
 
 def test_large_sets_reach_the_optimum():
-    """At the size that is measured, where the simplex needs more steps than its default allows."""
+    """At the size that is measured: a simplex that stops early would be too high."""
     random = np.random.default_rng(0)
     x, y = random.standard_normal((1000, 2)), 1.5 * random.standard_normal((1000, 2))
     cost = scipy.spatial.distance.cdist(x, y)

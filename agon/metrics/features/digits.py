@@ -53,7 +53,8 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 class DigitsFeatures(Extractor):
     """The shipped classifier, ready to use: layers "features" (64, >= 0) and "logits" (10).
 
-    ``trained``: how the net was trained, its split and held-out accuracy. Raises UserError where the weights are missing or are not the bytes that were shipped.
+    ``trained``: how the net was trained, its split and held-out accuracy. Raises UserError where the weights are missing or are not the bytes that
+    were shipped.
     """
 
     name = "digits"
