@@ -64,7 +64,11 @@ def discriminative_score(real: np.ndarray, fake: np.ndarray, seed: int = 0, step
     held = max(1, count // 5)
     x, y = torch.cat([part[held:] for part in parts]), torch.arange(2).repeat_interleave(count - held).float()
     network = network_of(real.shape[2], 1, seed)
-    train(network, lambda net, rows: F.binary_cross_entropy_with_logits(net(x[rows]).mean(1)[:, 0], y[rows]), len(x), seed=seed, steps=steps, batch=BATCH, rate=RATE)
+
+    def loss(net: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(net(x[rows]).mean(1)[:, 0], y[rows])
+
+    train(network, loss, len(x), seed=seed, steps=steps, batch=BATCH, rate=RATE)
     with torch.no_grad():
         right = [(network(part[:held]).mean(1)[:, 0] > 0) == bool(label) for label, part in enumerate(parts)]
     return abs(float(torch.cat(right).double().mean()) - 0.5)

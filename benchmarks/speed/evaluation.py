@@ -1,8 +1,10 @@
-"""A whole evaluation as a user runs it: 10,000 against 10,000 picture files, memory and time: python benchmarks/speed/evaluation.py [--count 10000] [--out FILE]
+"""A whole evaluation as a user runs it: 10,000 against 10,000 picture files, memory and time: python benchmarks/speed/evaluation.py [--count 10000]
+[--out FILE]
 
-Two folders of PNG files of the data set 'shapes' (128x128) are written; then ``agon evaluate --real A --fake B --metrics fid,kid,precision,recall,density,coverage``
-runs twice as a process of its own, with Inception in random weights (numbers mean nothing, costs do not depend on them). The second time finds the features of
-both folders on the disk. Reported: peak memory of the process, wall and CPU seconds, all cores.
+Two folders of PNG files of the data set 'shapes' (128x128) are written; then ``agon evaluate --real A --fake B --metrics
+fid,kid,precision,recall,density,coverage`` runs twice as a process of its own, with Inception in random weights (numbers mean nothing, costs do not
+depend on them). The second time finds the features of both folders on the disk. Reported: peak memory of the process, wall and CPU seconds, all
+cores.
 """
 
 from __future__ import annotations
