@@ -26,6 +26,7 @@ from agon.data.pictures import RULES, BadPicture, decode
 from agon.data.scan import plan_channels, scan
 from agon.data.source import DataSpec, Source
 from agon.errors import UserError
+from agon.metrics.ahead import ahead
 
 READ = 1_000  # samples in a piece, at most
 PIECE_VALUES = 1 << 23  # numbers in a piece, at most (one sample always fits)
@@ -71,16 +72,7 @@ class Side(ABC):
 
     def pieces(self, indices: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, Any]]:
         """Pieces in order; while one is worked on, the next is read in another thread."""
-        indices = range(self.num_pieces) if indices is None else indices
-        with ThreadPoolExecutor(1) as ahead:
-            waiting = None
-            for index in indices:
-                started = ahead.submit(self.piece, index)
-                if waiting is not None:
-                    yield waiting.result()
-                waiting = started
-            if waiting is not None:
-                yield waiting.result()
+        return ahead(self.piece, range(self.num_pieces) if indices is None else indices)
 
     def chunks(self) -> Iterator[tuple[int, Any]]:
         """(start, samples): the stream in order, ``start`` counts what came before."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agon.errors import Unavailable, UserError
+from agon.metrics.ahead import ahead
 from agon.metrics.features import resize
 from agon.metrics.features.base import Extractor, as_rgb
 from agon.metrics.features.weights import Weights, find, read_state, sha256_of
@@ -261,16 +262,18 @@ class InceptionExtractor(Extractor):
     @torch.no_grad()
     def run(self, samples: Tensor, layers: Sequence[str] = ("features",)) -> dict[str, Tensor]:
         """``samples``: uint8 (N, 1, 3 or 4, H, W) -> float32 (N, 2048 or 1008) on the CPU."""
-        parts = [self._features(part) for part in samples.split(BATCH)]
+        parts = [self.forward(ready)[:count] for ready, count in ahead(self._ready, samples.split(BATCH))]
         features = torch.cat(parts) if parts else torch.empty(0, LAYERS["features"], device=self.device)
         made = {"features": features, "logits": features @ self.net.fc.T} if "logits" in layers else {"features": features}
         return {layer: made[layer].cpu() for layer in layers}
 
-    def _features(self, pictures: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _ready(self, pictures: Tensor) -> tuple[Tensor, int]:
+        """(network input, how many of it are pictures): what goes on in another thread while the network is at the batch before."""
         x = scaled(self.name, as_rgb(pictures.to(self.device))).contiguous(memory_format=torch.channels_last).to(self.dtype)
         if len(x) < self.whole:
             x = torch.cat([x, x.new_zeros(self.whole - len(x), *x.shape[1:])]).contiguous(memory_format=torch.channels_last)
-        return self.forward(x)[:len(pictures)]
+        return x, len(pictures)
 
 
 def open_extractor(name: str, *, weights: Path | None = None, device: str = "cpu", precision: str = "fp32") -> InceptionExtractor:
