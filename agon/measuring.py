@@ -15,10 +15,11 @@ from agon.config import TrainConfig
 from agon.data import DATASETS, open_dataset
 from agon.data.pictures import EXTENSIONS
 from agon.data.source import Source
-from agon.errors import UserError
+from agon.errors import UserError, writing
 from agon.media import write_atomically
 from agon.metrics import catalog
 from agon.metrics.evaluate import between, evaluate, measure
+from agon.metrics.protocol import differences
 from agon.metrics.samples import MAX_REAL, Samples
 from agon.metrics.sides import Chosen, PictureFolder, Side, SourceSide, choose
 from agon.train.devices import pick_device
@@ -44,8 +45,13 @@ def keep_results(path: Path, results: list[dict]) -> None:
     """Write results into a metrics.json; newer values replace older ones of the same name, what could not be measured is left out."""
     measured = [result for result in results if "value" in result]
     new = {result["metric"] for result in measured}
-    kept = [result for result in read_results(path) if result["metric"] not in new]
-    write_atomically(path, json.dumps({"results": kept + measured}, indent=1).encode())
+    write_results(path, [result for result in read_results(path) if result["metric"] not in new] + measured)
+
+
+def write_results(path: Path, results: list[dict]) -> None:
+    """Write a metrics.json of these results, what could not be measured left out."""
+    with writing(path):
+        write_atomically(path, json.dumps({"results": [result for result in results if "value" in result]}, indent=1).encode())
 
 
 def about_data(config: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def measure_folders(
     :func:`agon.metrics.evaluate.measure`.
 
     ``kind``: what the files hold where their endings do not say it. ``num_real``, ``num_fake``: at most so many, always the same ones; None takes
-    all. ``captions``: a text a fake, in the order of the side's samples, or a file of lines in the order of the files' names. ``segmenter``: pictures
+    all. ``captions``: a text a fake, or a file of lines, in the order of the files' names (of a side without names, of its samples). ``segmenter``: pictures
     -> label maps, or a file that holds one (it is executed). ``frames``: of each video the first so many. ``tokens``: "words" or "characters", of
     text.
     """
@@ -70,10 +76,10 @@ def measure_folders(
         catalog.asked(metrics)  # before anything is read
     join()
     sides = open_side(real, kind, num_real, frames=frames), open_side(fake, kind, num_fake, frames=frames)
-    if isinstance(captions, str | Path):
+    if captions is not None:
         from agon.metrics.clip_score import read_captions
 
-        captions = in_rows(read_captions(Path(captions)), sides[1])
+        captions = in_rows(read_captions(Path(captions)) if isinstance(captions, str | Path) else captions, sides[1])
     samples = between(*sides, metrics, seed=seed, captions=captions, segmenter=segmenter, cached=cached)
     if samples.kind == "text":
         samples.about["tokens"] = tokens
@@ -144,13 +150,14 @@ class Measuring:
             write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
 
     def record(self, num_images: int, results: list[dict]) -> bool:
-        """Write down a measurement; True if it is the best so far by ``best_metric``."""
+        """Write down a measurement; True if it is the best so far by ``best_metric``, of those made in the same way (a resumed run may change it)."""
         measured = [{**result, "num_images": num_images} for result in results if "value" in result]
-        earlier = [value for line in self.history() if (value := self._value(line["results"])) is not None]
+        earlier = [found for line in self.history() if (found := self._decisive(line["results"])) is not None]
         with open(self.folder / HISTORY, "a", encoding="utf-8") as file:
             file.write(json.dumps({"num_images": num_images, "results": measured}) + "\n")
-        value = self._value(measured)
-        return value is not None and all(value < other for other in earlier)
+        latest, sign = self._decisive(measured), -1 if self.best_of and catalog.parse(self.best_of).metric.better == "higher" else 1
+        comparable = [other["value"] for other in earlier if latest is not None and not differences(latest, other)]
+        return latest is not None and all(sign * latest["value"] < sign * other for other in comparable)
 
     def history(self) -> list[dict]:
         """The measurements so far; a torn last line is left out."""
@@ -180,10 +187,9 @@ class Measuring:
         for path in others:
             shutil.rmtree(path, ignore_errors=True)
 
-    def _value(self, results: list[dict]) -> float | None:
-        """The value that decides, so turned that less is better."""
-        found = next((result["value"] for result in results if result["metric"] == self.best_of), None)
-        return None if found is None else -found if catalog.parse(self.best_of).metric.better == "higher" else found
+    def _decisive(self, results: list[dict]) -> dict | None:
+        """The result that decides."""
+        return next((result for result in results if result["metric"] == self.best_of), None)
 
 
 def _link_or_copy(source: str, target: str) -> None:

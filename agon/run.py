@@ -29,6 +29,7 @@ from agon.media import grid, save_image, scatter, write_atomically
 from agon.metrics.catalog import asked
 from agon.metrics.evaluate import measure, sides
 from agon.metrics.samples import Samples
+from agon.metrics.together import agree
 from agon.report import write_report
 from agon.train import checkpoint
 from agon.train.devices import pick_device, resolve_precision
@@ -37,13 +38,14 @@ from agon.train.health import Health
 from agon.train.lock import LOCK, alone_in
 from agon.train.logger import Logger, Total
 from agon.train.randomness import mix
-from agon.train.trainer import NonFiniteError, Observer, Trainer, images_per_step
+from agon.train.trainer import Observer, Trainer, images_per_step
 
 FREE = {
     "images", "log_every", "sample_every_images", "checkpoint_every_images", "keep_checkpoints", "rollbacks",
     "metrics", "metrics_every_images", "metrics_samples", "best_metric",
 }  # fmt: skip
 """Fields that may change when a run is resumed: they say how long and what is written, not what is learned."""
+SIDES, MEASURE = {"num_samples", "num_real", "seed", "cache_dir", "cached"}, {"device", "precision", "weights"}  # options of what Run.measure calls
 GRID_COLUMNS, GRID_CLASSES = 10, 16
 CHUNK = 1000
 
@@ -111,12 +113,15 @@ class Run:
 
     def measure(self, metrics: list[str] | None = None, **how: Any) -> tuple[Samples, list[dict]]:
         """``evaluate``, and with its results the samples they were measured on, for a report."""
+        unknown = set(how) - SIDES - MEASURE
+        if unknown:
+            raise TypeError(f"unknown options {', '.join(sorted(unknown))}: expected some of {', '.join(sorted(SIDES | MEASURE))}")
         ranks = join()
         path = self.folder / RESULTS
         read_results(path)  # a damaged file is found before the work
         samples = sides(self.sample, self.source, metrics, conditional=self.game.takes_labels, generator=self.game, about=about_data(self.config), **{
-            name: value for name, value in how.items() if name in ("num_samples", "num_real", "seed", "cache_dir", "cached")})  # fmt: skip
-        rest = {name: value for name, value in how.items() if name in ("device", "precision", "weights")}
+            name: value for name, value in how.items() if name in SIDES})  # fmt: skip
+        rest = {name: value for name, value in how.items() if name in MEASURE}
         results = measure(samples, None if metrics is None else asked(metrics), **{"device": str(self.device), **rest})
         results = [{**result, "num_images": self._loaded} for result in results]
         if ranks.first:
@@ -206,12 +211,15 @@ def train(
     with alone_in(folder) if ranks.first else nullcontext():
         if ranks.first:
             write_atomically(folder / "config.json", json.dumps(description, indent=1, ensure_ascii=False).encode())
-        run = _train(built, source, folder, device, ranks, minutes, console, tensorboard)
+        measuring = Measuring(folder, built.config, source, about_data(description))
+        run = _train(built, source, folder, device, ranks, minutes, console, tensorboard, measuring)
     run._source = source
     return run
 
 
-def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: Ranks, minutes: float | None, console: bool, tensorboard: bool) -> Run:
+def _train(
+    game: Game, source: Source, folder: Path, device: str | None, ranks: Ranks, minutes: float | None, console: bool, tensorboard: bool, measuring: Measuring
+) -> Run:  # fmt: skip
     found, complaints = checkpoint.latest(folder / "checkpoints")
     if found is None and complaints:
         raise UserError(
@@ -225,7 +233,7 @@ def _train(game: Game, source: Source, folder: Path, device: str | None, ranks: 
     logger = None
     if ranks.first:
         logger = Logger(folder, console=console, total=total, resume_at=int(found.name) if found else 0, tensorboard=tensorboard)
-    observer = RunObserver(folder, logger, Measuring(folder, game.config, source, about_data(read_config(folder)) if game.config.metrics else {}))
+    observer = RunObserver(folder, logger, measuring)
     trainer = Trainer(game, source, device=device, ranks=ranks, observer=observer)
     try:
         observer.begin(trainer, found, complaints)
@@ -279,23 +287,31 @@ class RunObserver(Observer):
             self.measure(trainer)
 
     def measure(self, trainer: Trainer) -> None:
-        """Measure the averaged weights, on all ranks together, and keep the best checkpoint. Never fatal: what fails is an event."""
+        """Measure the averaged weights, on all ranks together, and keep the best checkpoint. Never fatal: what fails is an event. Only a checkpoint that
+        cannot be written is, as at any other time."""
         try:
-            with trainer.averaged() as game:
-                results = self.measuring.measure(partial(draw, game), game.takes_labels, str(trainer.device))
-            for result in results:
-                outcome = {"value": result["value"]} if "value" in result else {"message": f"{result['metric']}: {result['unavailable']}"}
-                self.event("measured" if "value" in result else "not measured", trainer.num_images, metric=result["metric"], **outcome)
-            best = self.logger is not None and self.measuring.record(trainer.num_images, results)
-            if trainer.ranks.any(best, trainer.device):
-                self.save(trainer)
-                if self.logger:
-                    self.measuring.keep_best(self.folder / "checkpoints" / f"{trainer.num_images:012d}")
-                self.event("best", trainer.num_images, metric=self.measuring.best_of)
-        except NonFiniteError:
-            raise
+            best = agree(lambda: self._measure(trainer))
         except Exception as error:
             self.event("not measured", trainer.num_images, message=f"{type(error).__name__}: {error}")
+            return
+        if not trainer.ranks.any(best, trainer.device):
+            return
+        self.save(trainer)
+        if self.logger:
+            try:
+                self.measuring.keep_best(self.folder / "checkpoints" / f"{trainer.num_images:012d}")
+                self.event("best", trainer.num_images, metric=self.measuring.best_of)
+            except OSError as error:
+                self.event("best not kept", trainer.num_images, message=str(error))
+
+    def _measure(self, trainer: Trainer) -> bool:
+        """Whether it is the best so far; the first rank knows."""
+        with trainer.averaged() as game:
+            results = self.measuring.measure(partial(draw, game), game.takes_labels, str(trainer.device))
+        for result in results:
+            outcome = {"value": result["value"]} if "value" in result else {"message": f"{result['metric']}: {result['unavailable']}"}
+            self.event("measured" if "value" in result else "not measured", trainer.num_images, metric=result["metric"], **outcome)
+        return self.logger is not None and self.measuring.record(trainer.num_images, results)
 
     def end(self, trainer: Trainer, stopped_by: int) -> None:
         self.save(trainer)

@@ -1,6 +1,11 @@
 """Measuring a run while it trains and afterwards, folders against folders, and the command line's comparison."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +16,9 @@ import agon
 from agon.cli import main
 from agon.data import open_dataset
 from agon.errors import UserError
-from agon.measuring import measure_folders
+from agon.measuring import Measuring, in_rows, measure_folders
 from agon.metrics.evaluate import sides
+from agon.metrics.sides import PictureFolder
 
 TINY = {"preset": "tiny", "images": 480, "checkpoint_every_images": 240, "sample_every_images": 480}
 
@@ -142,6 +148,8 @@ def test_wrong_usage_says_what_is_right(tmp_path, capsys):
     for argv, said in [
         ([], "not clear what to measure"),
         (["--real", "digits"], "not clear what to measure"),
+        (["--real", "digits", "--fake", "digits", "--best"], "--best has no meaning here: it goes with RUN"),
+        ([str(tmp_path), "--captions", "a.txt"], "--captions has no meaning here: it goes with --real, --fake"),
         (["--compare", str(tmp_path), str(tmp_path)], "There are no results"),
         (["--real", "digits", "--fake", "digits", "--metrics", "fidd"], "Did you mean 'fid'"),
         (["--real", "digits", "--fake", "digits", "--metrics", "kid_clip,modes"], "is for points"),
@@ -150,3 +158,54 @@ def test_wrong_usage_says_what_is_right(tmp_path, capsys):
     ]:
         assert main(["evaluate", *argv]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_the_best_is_the_best_of_what_was_measured_alike(tmp_path):
+    """A resumed run that measures with fewer samples begins anew: its distances are larger for that alone."""
+    config = SimpleNamespace(metrics=("fid_digits",), metrics_every_images=1, best_metric="")
+    measuring = Measuring(tmp_path, config, open_dataset("digits"), {})
+
+    def best(num_images, value, num_fake):
+        return measuring.record(num_images, [{"metric": "fid_digits", "value": value, "num_real": 100, "num_fake": num_fake, "protocol": {}}])
+
+    assert [best(1, 5.0, 1000), best(2, 6.0, 1000), best(3, 9.0, 100), best(4, 9.5, 100), best(5, 8.0, 100)] == [True, False, True, False, True]
+
+
+def test_an_option_that_is_not_there_is_refused(measured):
+    with pytest.raises(TypeError, match="num_smaples"):
+        measured.evaluate(["fid_digits"], num_smaples=20)
+
+
+def test_a_generators_samples_have_no_pairs(measured):
+    with pytest.raises(UserError, match="compares each sample with its own real one"):
+        measured.evaluate(["psnr"], num_samples=50)
+
+
+def test_results_of_another_pair_are_not_kept_in_the_file(tmp_path):
+    """--out holds what was just measured, and nothing older."""
+    one, two = save_digits(tmp_path / "one", np.arange(0, 60)), save_digits(tmp_path / "two", np.arange(400, 460))
+    command = ["evaluate", "--real", str(one), "--fake", str(two), "--out", str(tmp_path / "a.json"), "--metrics"]
+    assert main([*command, "kid_random"]) == main([*command, "coverage_random"]) == 0
+    assert [result["metric"] for result in json.loads((tmp_path / "a.json").read_text())["results"]] == ["coverage_random"]
+
+
+def test_captions_are_in_the_order_of_the_names(tmp_path):
+    """A folder hands its pictures out by content; a list of captions goes by name as a file of them does."""
+    names = [f"{number}.png" for number in range(60)]
+    folder = save_digits(tmp_path / "fake", np.arange(60))
+    side = PictureFolder(folder)
+    assert side.files != sorted(names)
+    assert in_rows(sorted(names), side) == side.files
+    samples, _ = measure_folders(folder, side, ["kid_random"], captions=sorted(names))
+    assert samples.captions == side.files
+
+
+def test_two_processes_write_one_report(tmp_path):
+    """The report reads features that no metric had asked for: the first process computes them without waiting for the other, which has left."""
+    one, two = save_digits(tmp_path / "one", np.arange(0, 60)), save_digits(tmp_path / "two", np.arange(400, 460))
+    environment = {**os.environ, "PYTHONPATH": str(Path(agon.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "agon", "evaluate", "--real", str(one)]
+    command += ["--fake", str(two), "--metrics", "pixel_sliced_wasserstein", "--report"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("pixel_sliced_wasserstein") == 1 and (tmp_path / "collapse.html").exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from agon.cli import Parser
 from agon.config import parse_count
 from agon.errors import UserError
 from agon.locale import translate
+
+LPIPS_WEIGHTS = ("alex", "lpips", "lpips_alex")  # files beside the extractors' that --weights takes (docs/metrics/perceptual.md)
 
 
 def main(argv: list[str]) -> int:
@@ -29,17 +32,21 @@ def main(argv: list[str]) -> int:
         samples, results, page = _measure_folders(options)
     if not _first():
         return 0
+    print(json.dumps({"results": results}, indent=1) if options.json else table(results), flush=True)  # before anything else can fail
+    if options.out:
+        from agon.measuring import write_results
+
+        write_results(Path(options.out), results)
     if options.report:
+        from agon.errors import writing
         from agon.metrics.collapse import write_collapse_report
         from agon.metrics.evaluate import default_extractor
 
-        write_collapse_report(samples, results, page, extractor=default_extractor(samples, device=samples.device, **_how(options)))
-    if options.out:
-        _write(options.out, results)
-    print(json.dumps({"results": results}, indent=1) if options.json else table(results))
+        with writing(page):
+            write_collapse_report(samples, results, page, extractor=default_extractor(samples, device=samples.device, **_how(options)))
     if not options.json:
         _conclude(options, page if options.report else None)
-    return 0
+    return 0 if any("value" in result for result in results) else 2
 
 
 def _parser() -> Parser:
@@ -77,15 +84,34 @@ def _check(options: argparse.Namespace) -> None:
     ways = [bool(options.run), bool(options.real or options.fake), bool(options.compare)]
     if sum(ways) != 1 or bool(options.real) != bool(options.fake):
         raise UserError("It is not clear what to measure. Expected a run folder, or --real and --fake, or --compare with two of them.")
+    ways_of = {"kind": False, "captions": False, "segmenter": False, "best": True, "game": True}
+    for name, of_run in ways_of.items():
+        if getattr(options, name) and of_run != bool(options.run):
+            raise UserError("--{option} has no meaning here: it goes with {where}. Leave it out.", option=name, where="RUN" if of_run else "--real, --fake")
+    if options.out:
+        _check_out(Path(options.out))
+
+
+def _check_out(path: Path) -> None:
+    """Before hours of measuring, not after."""
+    import os
+
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise UserError("Nothing can be written to {path}. Expected --out FILE.json, in a folder where you may write.", path=path)
 
 
 def _how(options: argparse.Namespace) -> dict[str, Any]:
     """What both ways of measuring understand."""
-    weights = {}
+    from agon.metrics.catalog import extractors
+
+    weights, known = {}, [*extractors(), *LPIPS_WEIGHTS]
     for pair in options.weights:
         name, equals, path = pair.partition("=")
         if not equals or not path:
             raise UserError("'{pair}' names no weights. Expected EXTRACTOR=PATH, such as inception=/data/inception.pth.", pair=pair)
+        if name not in known:
+            raise UserError("'{name}' is no extractor that takes weights. Expected one of {known}.", name=name, known=", ".join(known))
         weights[name] = path
     return {"precision": options.precision, "weights": weights}
 
@@ -121,16 +147,14 @@ def _most(options: argparse.Namespace) -> int | None:
 
 
 def _first() -> bool:
-    """Under torchrun every process comes here, and one of them speaks."""
+    """Under torchrun every process comes here. From now on one of them goes on, alone: what it still computes for a report waits for nobody."""
     import os
 
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
     return os.environ.get("RANK", "0") == "0"
-
-
-def _write(out: str, results: list[dict]) -> None:
-    from agon.measuring import keep_results
-
-    keep_results(Path(out), results)
 
 
 def _conclude(options: argparse.Namespace, page: Path | None) -> None:
@@ -172,24 +196,32 @@ def _compare(options: argparse.Namespace) -> int:
 
 def comparison(found: list[dict], refused: dict[str, list[str]]) -> str:
     """One line a metric: both values, the difference with its error, or why they are not compared."""
-    lines = []
+    lines, width = [], _width([*(row["metric"] for row in found), *refused])
     for row in found:
         error = "" if row["standard_error"] is None else f"± {row['standard_error']:.2g}"
         verdict = {None: "", True: translate("differs"), False: translate("within chance")}[row["beyond_chance"]]
-        lines.append(f"{row['metric']:<22} {row['values'][0]:>9.4g} {row['values'][1]:>9.4g} {row['difference']:>+9.3g} {error:<10} {verdict}".rstrip())
-    lines += [f"{name:<22} {translate('not comparable')}: {'; '.join(why)}" for name, why in refused.items()]
+        lines.append(f"{row['metric']:<{width}} {row['values'][0]:>9.4g} {row['values'][1]:>9.4g} {row['difference']:>+9.3g} {error:<10} {verdict}".rstrip())
+    lines += [f"{name:<{width}} {translate('not comparable')}: {'; '.join(why)}" for name, why in refused.items()]
     return "\n".join(lines)
 
 
 def table(results: list[dict]) -> str:
     """One line for each number: value, standard error, and the reference beside it; or why it could not be had."""
-    lines = []
+    lines, width = [], _width(result["metric"] for result in results)
     for result in results:
         if "unavailable" in result:
-            lines.append(f"{result['metric']:<22} {translate('not measured')}: {result['unavailable']}")
+            lines.append(f"{result['metric']:<{width}} {translate('not measured')}: {result['unavailable']}")
             continue
         error = f"± {result['standard_error']:.2g}" if result.get("standard_error") is not None else ""
-        beside = ", ".join(f"{name.replace('_', ' ')} {reference['value']:.4g}" for name, reference in (result.get("reference") or {}).items())
-        lines.append(f"{result['metric']:<22} {result['value']:>9.4g} {error:<10} {f'({beside})' if beside else ''}".rstrip())
+        beside = [f"{name.replace('_', ' ')} {reference['value']:.4g}" for name, reference in (result.get("reference") or {}).items()]
+        if "halves" in (result.get("details") or {}):  # the perfect sampler's value belongs beside this one, not beside the value
+            beside.insert(0, f"halves {result['details']['halves']:.4g}")
+        beside = f"({', '.join(beside)})" if beside else ""
+        lines.append(f"{result['metric']:<{width}} {result['value']:>9.4g} {error:<10} {beside}".rstrip())
         lines += [f"  ! {warning}" for warning in result.get("warnings") or []]
     return "\n".join(lines)
+
+
+def _width(names: Iterable[str]) -> int:
+    """Of the column of names: as ever, or as wide as the longest needs."""
+    return max(22, *map(len, names), 0)

@@ -26,8 +26,7 @@ def class_accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, list[
 
 def measure(samples: Samples, names: list[str]) -> list[dict]:
     """Accuracy over all fakes, binomial standard error."""
-    labels = samples.fake.label
-    if labels is None:
+    if samples.fake.label is None:
         raise UserError(
             "The metric 'accuracy' needs samples drawn by class, and this generator is not conditional. Leave the "
             "metric out, or train a game with labels, for instance r3gan."
@@ -39,7 +38,7 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
             "Leave accuracy out, or give a classifier of these classes: accuracy_NET.pt.",
             extractor=samples.extractor.name, known=fake.shape[1], data=samples.name, classes=samples.spec.num_classes,
         )  # fmt: skip
-    value, per_class = class_accuracy(fake, labels)
+    value, per_class = class_accuracy(fake, samples.labels("logits")[1])
     number, reference = perfect_sampler(samples, real)
     return [
         samples.result(
@@ -56,7 +55,7 @@ def perfect_sampler(samples: Samples, logits: np.ndarray) -> tuple[int, dict]:
     if "accuracy_held_out" in trained:
         number, value, how = trained["num_held_out"], trained["accuracy_held_out"], "the classifier's accuracy on real samples held out from its training"
     elif samples.real.label is not None:
-        number, value = len(logits), class_accuracy(logits, samples.real.label)[0]
+        number, value = len(logits), class_accuracy(logits, samples.labels("logits")[0])[0]
         how = "the classifier's accuracy on these real samples, of which it may have been trained"
     else:
         return 0, {}

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from agon.data.files import classes_of
 from agon.metrics.features.base import Extractor, as_rgb
 from agon.metrics.features.spectrum import ROUNDING, SMALLEST, radial_power, rings
 from agon.metrics.features.thumbnail import MAX_SIDE
@@ -72,39 +71,23 @@ class Looked:
 
 def look(samples: Samples, extractor: Extractor | None) -> Looked:
     """Everything the page needs of pictures, in one pass a side besides the features'."""
-    side = training_side(samples)
+    side = samples.training_side()
     samples = replace(samples, extractor=extractor, training=side)
     size = thumbnail_size(samples.real, samples.fake)
     real = view(samples.real, MAX_LOOKED_AT, size, features_of(samples, samples.real))
     fake = view(samples.fake, MAX_LOOKED_AT, size, features_of(samples, samples.fake))
     training = real if side is samples.real and len(real.rows) == side.count else view(side, MAX_TRAINING, size, features_of(samples, side), spectra=False)
-    classes = names_of(samples.real)
-    if fake.label is not None and classes and names_of(samples.fake):
+    classes = samples.real.classes
+    if fake.label is not None and classes and samples.fake.classes:
         number = {name: index for index, name in enumerate(classes)}
-        renumbered = np.array([number.get(name, -1) for name in names_of(samples.fake)])
+        renumbered = np.array([number.get(name, -1) for name in samples.fake.classes])
         fake.label = renumbered[fake.label]
     return Looked(samples, extractor, real, fake, training, classes)
-
-
-def training_side(samples: Samples) -> Side:
-    """The whole training set, where the reals are only a part of it."""
-    if samples.training is not None:
-        return samples.training
-    source = samples.source
-    whole = source is not None and len(source) > samples.real.count
-    return SourceSide(source, choose(len(source), MAX_TRAINING)) if whole else samples.real
 
 
 def features_of(samples: Samples, side: Side) -> np.ndarray | None:
     """(readable samples, F), None without an extractor."""
     return None if samples.extractor is None else samples.store.get(side, samples.extractor, "features")
-
-
-def names_of(side: Side) -> tuple[str, ...]:
-    """Names of a side's classes, () where they have none."""
-    if side.spec is not None and side.spec.class_names:
-        return tuple(side.spec.class_names)
-    return classes_of(side.files)[0] if side.files is not None else ()
 
 
 def thumbnail_size(real: Side, fake: Side) -> tuple[int, int]:

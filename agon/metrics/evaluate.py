@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -22,6 +24,7 @@ from agon.metrics.features.base import Extractor
 from agon.metrics.modes import mixture_of
 from agon.metrics.samples import FEW, MAX_REAL, Samples
 from agon.metrics.sides import Draw, DrawSide, Side, SourceSide, choose
+from agon.metrics.together import agree
 
 POINTS = 2_500  # PacGAN's count for mixtures
 PICTURES = 2_000  # where no large network is to judge
@@ -72,8 +75,24 @@ def between(
     few = 1 if metrics is not None and all(each.metric.paired for each in catalog.asked(metrics)) else FEW
     if min(real.count, fake.count) < few:
         raise too_few(fake.count, real.count)
+    fake = renumbered(fake, real.classes)
     about = {"fake": {"data": fake.name, "fingerprint": fake.fingerprint}}
     return Samples(real, fake, seed, captions=captions, segmenter=segmenter, about=about, store=FeatureStore(cache_dir, cached=cached))
+
+
+def renumbered(fake: Side, classes: tuple[str, ...]) -> Side:
+    """The side with its labels in the numbering of ``classes``, by name, those not in it behind; without labels where none is in it."""
+    if fake.label is None or not classes or not fake.classes or fake.classes == classes:
+        return fake
+    together = tuple(dict.fromkeys([*classes, *fake.classes]))
+    fake, theirs = copy.copy(fake), fake.classes
+    if len(together) == len(classes) + len(theirs):
+        warnings.warn(f"no class of {fake.name} ({', '.join(theirs[:5])}) is one of the real samples ({', '.join(classes[:5])}): its classes are left out",
+                      stacklevel=3)
+        fake.label, fake.classes = None, ()
+    else:
+        fake.label, fake.classes = np.array([together.index(name) for name in theirs])[fake.label], together
+    return fake
 
 
 def measure(
@@ -137,7 +156,7 @@ def named(result: dict, each: Asked) -> dict:
 
 def try_to_open(name: str, weights: Mapping[str, Any] | None, device: str, precision: str) -> Extractor | Unavailable:
     try:
-        return open_extractor(name, weights=weights, device=device, precision=precision)
+        return agree(lambda: open_extractor(name, weights=weights, device=device, precision=precision))
     except Unavailable as error:
         return error
 
@@ -148,6 +167,12 @@ def failure_of(each: Asked, samples: Samples, extractor: Extractor | Unavailable
         return extractor
     if extractor is not None:
         check_extractor(each, samples, extractor)
+    if each.metric.paired and isinstance(samples.fake, DrawSide):
+        return Unavailable(
+            "The metric '{metric}' compares each sample with its own real one, and a generator's samples have none. Leave it out, or compare two folders "
+            "with the same file names: --real, --fake.",
+            metric=each.name,
+        )
     if each.metric.labelled and samples.fake.label is None:
         return Unavailable(
             "The metric '{metric}' needs samples with classes, and these have none (a generator that is not conditional, a folder without sub-folders). "

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,10 +25,18 @@ from agon.data.cache import cache_folder, digest_of, read_record, sweep, write_r
 from agon.errors import UserError
 from agon.metrics.features.base import Extractor
 from agon.metrics.sides import Side
+from agon.metrics.together import agree, gathered
 
-RULES = 1  # part of every key: raise it when features change though no extractor did
+RULES = 2  # part of every key: raise it when features change though no extractor did
 IN_MEMORY_BYTES = 512 << 20  # larger arrays lie in an unlinked file, memory-mapped
 BATCH = 64
+
+
+class Kept(NamedTuple):
+    """``features`` (N, F) of the samples at ``rows`` (N,): all but those that could not be read."""
+
+    features: np.ndarray
+    rows: np.ndarray
 
 
 class FeatureStore:
@@ -39,40 +48,62 @@ class FeatureStore:
     def __init__(self, cache_dir: Path | None = None, *, cached: bool = True):
         self.folder = cache_folder(cache_dir) / "features"
         self.cached, self.passes = cached, 0
-        self._known: dict[tuple[int, str, str], np.ndarray] = {}
-        self._alive: list[Side] = []  # their id() is a key
+        self._known: dict[tuple[int, str, str], Kept] = {}
+        self.held: dict[int, Side] = {}  # training sides, by the id() of their sources
+        self._alive: list[tuple[Side, Extractor]] = []  # their id() is a key
 
     def get(self, side: Side, extractor: Extractor, layer: str) -> np.ndarray:
-        """(N, F) float32, read-only."""
+        """(N, F) float32, read-only: a row for each sample that could be read."""
         self.collect(side, [(extractor, layer)])
-        return self._known[id(side), extractor.name, layer]
+        return self._known[id(side), key_of(extractor), layer].features
+
+    def rows(self, side: Side, extractor: Extractor, layer: str) -> np.ndarray:
+        """(N,) which sample each row of ``get`` is of: a damaged file has none."""
+        self.collect(side, [(extractor, layer)])
+        return self._known[id(side), key_of(extractor), layer].rows
 
     def collect(self, side: Side, wanted: Iterable[tuple[Extractor, str]]) -> None:
         """See that all of ``wanted`` (extractor, layer) are known, in at most one pass over ``side``."""
         missing: dict[str, tuple[Extractor, list[str]]] = {}
         for extractor, layer in wanted:
-            if (id(side), extractor.name, layer) in self._known or layer in missing.get(extractor.name, (None, ()))[1]:
+            key = key_of(extractor)
+            if (id(side), key, layer) in self._known or layer in missing.get(key, (None, ()))[1]:
                 continue
             found = self._read(side, extractor, layer)
-            if found is not None:
+            if all(gathered(found is not None)):  # machines need not share a disk, and all must go the same way
                 self._keep(side, extractor, layer, found)
             else:
-                missing.setdefault(extractor.name, (extractor, []))[1].append(layer)
+                missing.setdefault(key, (extractor, []))[1].append(layer)
         if missing:
-            for (extractor, layer), features in self._compute(side, list(missing.values())):
-                self._keep(side, extractor, layer, features)
-                self._write(side, extractor, layer, features)
+            for (extractor, layer), found in self._compute(side, list(missing.values())):
+                self._keep(side, extractor, layer, found)
+                self._write(side, extractor, layer, found)
 
-    def _keep(self, side: Side, extractor: Extractor, layer: str, features: np.ndarray) -> None:
-        self._alive.append(side)
-        self._known[id(side), extractor.name, layer] = features
+    def _keep(self, side: Side, extractor: Extractor, layer: str, found: Kept) -> None:
+        self._alive.append((side, extractor))
+        self._known[id(side), key_of(extractor), layer] = found
 
     # --- one pass ---------------------------------------------------------------------------------------------------------------------
 
-    def _compute(self, side: Side, extractors: list[tuple[Extractor, list[str]]]) -> list[tuple[tuple[Extractor, str], np.ndarray]]:
+    def _compute(self, side: Side, extractors: list[tuple[Extractor, list[str]]]) -> list[tuple[tuple[Extractor, str], Kept]]:
+        self.passes += 1
+        made, seen = agree(lambda: self._pass(side, extractors))
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            share(made, seen, side.count, extractors)
+        rows = np.flatnonzero(seen)
+        if not len(rows):
+            raise UserError("No sample of '{data}' can be read. Expected files that are whole: get them anew.", data=side.name)
+        return [
+            ((extractor, layer), Kept(check(features if len(rows) == side.count else features[rows], extractor, side), rows))
+            for extractor, layers in extractors
+            for layer in layers
+            for features in (made[key_of(extractor), layer],)
+        ]
+
+    def _pass(self, side: Side, extractors: list[tuple[Extractor, list[str]]]) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
+        """(features by extractor and layer, which samples they are of): this process's part of the pieces, zeros elsewhere."""
         from tqdm import tqdm
 
-        self.passes += 1
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         made: dict[tuple[str, str], np.ndarray] = {}  # allocated when the first piece shows how long the vectors are
         seen = np.zeros(side.count, np.uint8)
@@ -83,30 +114,23 @@ class FeatureStore:
                 seen[rows] = 1
                 for extractor, layers in extractors if len(rows) else ():
                     for layer, values in run(extractor, samples, layers).items():
-                        target = made.get((extractor.name, layer))
+                        target = made.get((key_of(extractor), layer))
                         if target is None:
-                            target = made[extractor.name, layer] = zeros(side.count, values.shape[1])
+                            target = made[key_of(extractor), layer] = zeros(side.count, values.shape[1])
                         target[rows] = values
                 bar.update(len(rows) * world)
-        if world > 1:
-            share(made, seen, side.count, extractors)
-        kept = seen.astype(bool)
-        return [
-            ((extractor, layer), check(made[extractor.name, layer] if kept.all() else made[extractor.name, layer][kept], extractor, side))
-            for extractor, layers in extractors
-            for layer in layers
-        ]
+        return made, seen
 
     # --- the disk ---------------------------------------------------------------------------------------------------------------------
 
     def _paths(self, side: Side, extractor: Extractor, layer: str) -> tuple[Path, Path]:
-        key = digest_of([RULES, side.fingerprint, side.count, extractor.name, extractor.sha256, extractor.protocol, layer])
+        key = digest_of([RULES, side.fingerprint, side.count, key_of(extractor), layer])
         return self.folder / f"{key}.npy", self.folder / f"{key}.json"
 
     def _usable(self, side: Side, extractor: Extractor) -> bool:
         return self.cached and bool(side.fingerprint) and getattr(extractor, "cached", True)
 
-    def _read(self, side: Side, extractor: Extractor, layer: str) -> np.ndarray | None:
+    def _read(self, side: Side, extractor: Extractor, layer: str) -> Kept | None:
         if not self._usable(side, extractor):
             return None
         path, record_path = self._paths(side, extractor, layer)
@@ -114,11 +138,11 @@ class FeatureStore:
         try:
             if record is None or sha256_of(path) != record["sha256"]:
                 return None
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
+            return Kept(np.load(path, mmap_mode="r", allow_pickle=False), np.delete(np.arange(side.count), record["left_out"]))
+        except (OSError, ValueError, KeyError, IndexError):
             return None
 
-    def _write(self, side: Side, extractor: Extractor, layer: str, features: np.ndarray) -> None:
+    def _write(self, side: Side, extractor: Extractor, layer: str, found: Kept) -> None:
         """A cache that cannot be written costs time and never an evaluation."""
         if not self._usable(side, extractor) or (dist.is_initialized() and dist.get_rank()):
             return
@@ -129,20 +153,31 @@ class FeatureStore:
             handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".writing-", suffix=".npy")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    np.save(file, features, allow_pickle=False)
+                    np.save(file, found.features, allow_pickle=False)
                 digest = sha256_of(Path(temporary))
                 os.replace(temporary, path)
             except OSError:
                 Path(temporary).unlink(missing_ok=True)
                 raise
             what = {"data": side.name, "extractor": extractor.name, "extractor_sha256": extractor.sha256, "layer": layer, **extractor.protocol}
-            write_record(record_path, {"sha256": digest, "of": what})
+            left_out = np.setdiff1d(np.arange(side.count), found.rows).tolist()
+            write_record(record_path, {"sha256": digest, "left_out": left_out, "of": what})
+
+
+def key_of(extractor: Extractor) -> str:
+    """One for each extractor that may give other numbers; one of which nothing is known is like no other."""
+    own = 0 if extractor.sha256 or getattr(extractor, "cached", True) else id(extractor)
+    return digest_of([extractor.name, extractor.sha256, extractor.protocol, own])
 
 
 def run(extractor: Extractor, samples: Tensor | list, layers: list[str]) -> dict[str, np.ndarray]:
-    """One piece through an extractor, BATCH at a time."""
-    size = getattr(extractor, "batch", BATCH)
-    parts = [extractor.run(samples[start : start + size], layers) for start in range(0, len(samples), size)]
+    """One piece through an extractor, BATCH at a time, in true float32: a GPU's convolutions are not by default."""
+    size, before = getattr(extractor, "batch", BATCH), torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        parts = [extractor.run(samples[start : start + size], layers) for start in range(0, len(samples), size)]
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
     return {layer: torch.cat([part[layer] for part in parts]).float().cpu().numpy() for layer in layers}
 
 
@@ -166,9 +201,10 @@ def share(made: dict[tuple[str, str], np.ndarray], seen: np.ndarray, count: int,
 
     for extractor, layers in extractors:
         for layer in layers:
-            length = torch.tensor(made[extractor.name, layer].shape[1] if (extractor.name, layer) in made else 0, device=device)
+            key = key_of(extractor), layer
+            length = torch.tensor(made[key].shape[1] if key in made else 0, device=device)
             dist.all_reduce(length, dist.ReduceOp.MAX)
-            total(made.setdefault((extractor.name, layer), zeros(count, int(length))))
+            total(made[key] if key in made else made.setdefault(key, zeros(count, int(length))))
     total(seen)
 
 

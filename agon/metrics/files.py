@@ -27,7 +27,7 @@ from agon.data.cache import digest_of
 from agon.errors import UserError
 from agon.metrics.feature_store import sha256_of
 from agon.metrics.readers import PICTURES, READERS, damaged, read_array, read_lines, read_video, too_short
-from agon.metrics.sides import Side, piece_size
+from agon.metrics.sides import Cut, piece_size
 
 ENDINGS = {
     "audio": (".wav", ".flac", ".ogg", ".mp3"), "cloud": (".ply", ".off", ".xyz"), "series": (".csv",), "text": (".txt",),
@@ -48,7 +48,7 @@ class Entry:
     count: int
 
 
-class FileSet(Side):
+class FileSet(Cut):
     """Samples of ``kind`` below ``path``: lists for sound (float32 (T,), 16 kHz) and text, uint8 (n, C, frames, H, W) for video, else float32 (n, *shape), or
     a list where clouds differ in their number of points.
 
@@ -62,13 +62,13 @@ class FileSet(Side):
         self.entries = [entry for entry in map(self._entry, found) if entry.count]
         if not self.entries:
             raise UserError("{path} holds no sample. Expected a sample a line, or arrays that are not empty.", path=path)
-        self.starts = np.cumsum([0, *(entry.count for entry in self.entries)]).tolist()
-        self.count = self.starts[-1]
+        self.offsets = np.cumsum([0, *(entry.count for entry in self.entries)]).tolist()
+        self.count = self.offsets[-1]
         root = path if path.is_dir() else path.parent
         single = all(entry.count == 1 for entry in self.entries) and kind != "text"
         self.files = [entry.path.relative_to(root).as_posix() for entry in self.entries] if single else None
         self.fingerprint = digest_of([RULES, kind, frames if kind == "video" else 0, [content(entry.path) for entry in self.entries]])
-        self.cuts = self._cut()
+        self.starts = self._starts()
         self._shape: tuple[int, ...] | None = None
 
     def _entry(self, file: Path) -> Entry:
@@ -82,10 +82,10 @@ class FileSet(Side):
                             dtype=array.dtype, shape=array.shape, kind=self.kind, expected=SHAPES[self.kind], uint8=" (uint8)" if self.kind == "video" else "")
         return Entry(file, len(array) if array.ndim > dimensions else 1)
 
-    def _cut(self) -> list[int]:
+    def _starts(self) -> list[int]:
         """Where a piece begins: single samples of several files together, a file of many by itself in pieces of bounded size."""
         cuts, held = [0], 0
-        for start, entry in zip(self.starts[:-1], self.entries, strict=True):
+        for start, entry in zip(self.offsets[:-1], self.entries, strict=True):
             if entry.count > 1 or held == TOGETHER.get(self.kind, 1):
                 cuts.append(start)
                 held = 0
@@ -97,20 +97,13 @@ class FileSet(Side):
                 held = 0
         return sorted({*cuts, self.count})
 
-    @property
-    def num_pieces(self) -> int:
-        return len(self.cuts) - 1
-
-    def piece_of(self, position: int) -> int:
-        return bisect.bisect_right(self.cuts, position) - 1
-
     def piece(self, index: int) -> tuple[np.ndarray, Any]:
-        rows = np.arange(self.cuts[index], self.cuts[index + 1])
+        rows = np.arange(self.starts[index], self.starts[index + 1])
         first, last = rows[0], rows[-1]
-        start = bisect.bisect_right(self.starts, first) - 1
+        start = bisect.bisect_right(self.offsets, first) - 1
         samples: list[Any] = []
         while len(samples) < len(rows):
-            entry, offset = self.entries[start], self.starts[start]
+            entry, offset = self.entries[start], self.offsets[start]
             samples += self._read(entry, max(0, first - offset), min(entry.count, last + 1 - offset))
             start += 1
         if self.kind == "text" or self.kind == "audio":
@@ -192,8 +185,8 @@ def kind_of(path: Path) -> str:
         return next(iter(kinds))
     if not kinds and not arrays and frame_folders(path):
         return "video"
-    raise UserError("What {path} holds cannot be told from the files' endings ({found}). Name it: --kind, one of {known}.", path=path, known=", ".join(ENDINGS),
-                    found=", ".join(sorted({file.suffix.lower() or "none" for file in files}))[:100] or "no files")
+    raise UserError("What {path} holds cannot be told from the files' endings ({found}). Name it: --kind, one of {known}.", path=path,
+                    known=", ".join(("image", *ENDINGS)), found=", ".join(sorted({file.suffix.lower() or "none" for file in files}))[:100] or "no files")
 
 
 def listed(path: Path) -> list[Path]:

@@ -27,10 +27,8 @@ def intra_fid(real: np.ndarray, real_label: np.ndarray, fake: np.ndarray, fake_l
 def measure(samples: Samples, names: list[str]) -> list[dict]:
     """Mean over the classes of the reals; each class's in ``details``."""
     real, fake = samples.features("features")
-    labels = samples.real.label, samples.fake.label
+    labels = samples.labels()
     check_classes(*labels, real.shape[1])
-    if (len(labels[0]), len(labels[1])) != (len(real), len(fake)):
-        raise Unavailable("Some pictures could not be read, so classes and features do not go together. Expected none: agon data check FOLDER names them.")
     found = intra_fid(real, labels[0], fake, labels[1])
     values, errors = np.array(list(found.values())).T
     floors = [perfect_sampler(real[labels[0] == label], int((labels[1] == label).sum())).get("perfect_sampler") for label in found]
@@ -71,6 +69,6 @@ def check_classes(real_label: np.ndarray | None, fake_label: np.ndarray | None, 
         if count <= dimension:
             raise Unavailable(
                 "Class {label} has {count} samples on one side, and {dimension} features need at least {least} for a covariance that is not singular. "
-                "Draw more (-n), name an extractor with fewer features (intra_fid_digits), or use fid.",
+                "Take more samples, name an extractor with fewer features (intra_fid_net.py:embed), or use fid.",
                 label=int(label), count=count, dimension=dimension, least=dimension + 1,
             )  # fmt: skip

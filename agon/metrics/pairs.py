@@ -25,7 +25,7 @@ def matched(real: Side, fake: Side) -> Iterator[tuple[int, Tensor | list, Tensor
     for rows, ours in real.pieces():
         if not len(rows):
             continue
-        theirs = [one(fake, int(partner[row])) for row in rows]
+        theirs = [partner_of(fake, int(partner[row])) for row in rows]
         for begin in range(0, len(rows), BATCH):
             left, right = ours[begin : begin + BATCH], theirs[begin : begin + BATCH]
             yield start + begin, left, right if isinstance(ours, list) else stacked(left, right)
@@ -33,7 +33,14 @@ def matched(real: Side, fake: Side) -> Iterator[tuple[int, Tensor | list, Tensor
 
 
 def partners(real: Side, fake: Side) -> np.ndarray:
-    """(real.count,) positions in ``fake``."""
+    """(real.count,) positions in ``fake``. Where the reals are some of more, fakes may be left over."""
+    if (real.files is None) != (fake.files is None):
+        named, other = (real, fake) if fake.files is None else (fake, real)
+        raise UserError(
+            "The samples of '{named}' have file names and those of '{other}' have none, so it is not known which belong together. Expected two folders "
+            "with the same file names.",
+            named=named.name, other=other.name,
+        )  # fmt: skip
     if real.files is None or fake.files is None:
         if real.count != fake.count:
             raise UserError(
@@ -41,16 +48,21 @@ def partners(real: Side, fake: Side) -> np.ndarray:
                 num_real=real.count, num_fake=fake.count,
             )  # fmt: skip
         return np.arange(real.count)
-    known = {stem(name): position for position, name in enumerate(fake.files)}
-    missing = [name for name in real.files if stem(name) not in known]
-    if missing or len(fake.files) != len(real.files):
-        example = missing[0] if missing else next(name for name in fake.files if stem(name) not in {stem(ours) for ours in real.files})
+    key = str if set(real.files) <= set(fake.files) else stem
+    known, ours = {key(name): position for position, name in enumerate(fake.files)}, {key(name) for name in real.files}
+    for side, keys in ((real, ours), (fake, known)):
+        if len(keys) < side.count:
+            raise UserError("Several files of '{data}' have one name but for their endings, so they cannot be paired with others. Expected one each: rename "
+                            "or remove the others.", data=side.name)
+    missing = [name for name in real.files if key(name) not in known]
+    if missing or (len(known) != len(ours) and not real.cut):
+        example = missing[0] if missing else next(name for name in fake.files if key(name) not in ours)
         raise UserError(
             "'{real}' and '{fake}' cannot be compared pair by pair: {example} has no partner. Expected the same file names in both ({num_real} and "
             "{num_fake} files).",
             real=real.name, fake=fake.name, example=example, num_real=len(real.files), num_fake=len(fake.files),
         )  # fmt: skip
-    return np.array([known[stem(name)] for name in real.files])
+    return np.array([known[key(name)] for name in real.files])
 
 
 def stem(name: str) -> str:
@@ -58,16 +70,14 @@ def stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def one(side: Side, position: int) -> Tensor | np.ndarray:
-    """A single sample of a side."""
-    index = side.piece_of(position)
-    rows, samples = side.piece_once(index)
-    where = np.flatnonzero(rows == position)
-    if not len(where):
+def partner_of(side: Side, position: int) -> Tensor:
+    """A single sample of a side. Raises UserError for a damaged one."""
+    sample = side.one(position)
+    if sample is None:
         raise UserError(
             "Sample {position} of '{data}' cannot be read, so its pair cannot be compared. Mend or remove the file.", position=position, data=side.name
         )
-    return samples[int(where[0])]
+    return sample
 
 
 def stacked(real: Tensor, fake: list[Tensor]) -> Tensor:

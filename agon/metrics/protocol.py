@@ -12,7 +12,11 @@ FREE = {"seed", "agon", "fake", "conditional"}
 def differences(first: dict, second: dict) -> list[str]:
     """What differs between two entries of one metric, in words; empty where they may be compared."""
     one, two = (conditions(entry) for entry in (first, second))
-    return [f"{name} {shown(one.get(name))} / {shown(two.get(name))}" for name in dict.fromkeys([*one, *two]) if one.get(name) != two.get(name)]
+    same = set()
+    if one.get("fingerprint") and one.get("fingerprint") == two.get("fingerprint"):  # the same content by another path, of a run and of a folder
+        same = {"data"} if "data_options" in one and "data_options" in two else {"data", "data_options"}
+    names = [name for name in dict.fromkeys([*one, *two]) if name not in same]
+    return [f"{name} {shown(one.get(name))} / {shown(two.get(name))}" for name in names if one.get(name) != two.get(name)]
 
 
 def conditions(entry: dict) -> dict[str, Any]:

@@ -82,13 +82,25 @@ class Samples:
             )  # fmt: skip
         return self.store.get(self.real, self.extractor, layer), self.store.get(self.fake, self.extractor, layer)
 
-    def training_features(self, layer: str = "features") -> np.ndarray:
-        """(M, F) float32 features of the training set (of MAX_TRAINING samples of a larger one); of the reals, where they are all there is."""
+    def labels(self, layer: str = "features") -> tuple[np.ndarray | None, np.ndarray | None]:
+        """(real, fake) classes (M,), (N,) of the rows of ``features``, None for a side without: a file that could not be read has neither."""
         assert self.extractor is not None
+        return tuple(None if side.label is None else side.label[self.store.rows(side, self.extractor, layer)] for side in (self.real, self.fake))
+
+    def training_side(self) -> Side:
+        """The training set (MAX_TRAINING samples of a larger one); the reals, where they are all there is."""
         if self.training is None:
             whole = self.source is not None and len(self.source) > self.real.count
-            self.training = SourceSide(self.source, choose(len(self.source), MAX_TRAINING)) if whole else self.real
-        return self.store.get(self.training, self.extractor, layer)
+            held = self.store.held
+            if whole and id(self.source) not in held:  # one for all metrics, so that its features are computed once
+                held[id(self.source)] = SourceSide(self.source, choose(len(self.source), MAX_TRAINING))
+            self.training = held[id(self.source)] if whole else self.real
+        return self.training
+
+    def training_features(self, layer: str = "features") -> np.ndarray:
+        """(M, F) float32 features of ``training_side``."""
+        assert self.extractor is not None
+        return self.store.get(self.training_side(), self.extractor, layer)
 
     def pairs(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """(start, real, fake) of equal shape: what stands at one place on both sides belongs together; folders are matched by the files' names."""

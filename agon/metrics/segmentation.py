@@ -17,7 +17,7 @@ from torch import Tensor
 
 from agon.errors import Unavailable, UserError
 from agon.metrics.features.weights import sha256_of
-from agon.metrics.pairs import one, partners
+from agon.metrics.pairs import partner_of, partners
 from agon.metrics.samples import Samples
 
 METRICS = {
@@ -78,6 +78,20 @@ def segmenter_of(samples: Samples) -> Callable[[Tensor], Tensor]:
                         why=" ".join(str(error).split())[:200]) from None
 
 
+def scored(segmenter: Callable[[Tensor], Tensor], picture: Tensor) -> Tensor:
+    """The segmenter's answer. Raises UserError where it fails: it is the user's own program."""
+    try:
+        scores = segmenter(picture)
+    except Exception as error:  # TorchScript raises many kinds, over many lines, the reason last
+        why = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        raise UserError("The segmenter failed on a picture {shape} ({why}). Expected uint8 (1, C, H, W) -> (1, classes, H, W) scores: mend it.",
+                        shape=tuple(picture.shape), why=why[:200]) from None
+    if not isinstance(scores, Tensor):
+        raise UserError("The segmenter failed on a picture {shape} ({why}). Expected uint8 (1, C, H, W) -> (1, classes, H, W) scores: mend it.",
+                        shape=tuple(picture.shape), why=f"it returned {type(scores).__name__}")
+    return scores
+
+
 def name_of(segmenter: Any) -> str:
     """What the protocol says of it: a file's SHA-256 tells which weights, a callable has but a name."""
     if isinstance(segmenter, str | Path):
@@ -120,7 +134,7 @@ def _judged(samples: Samples, segmenter: Callable[[Tensor], Tensor]) -> Iterator
             raise UserError("Label maps have shape {shape}. Expected 8-bit grey pictures of class numbers: (pictures, 1, height, width).",
                             shape=tuple(labels.shape))
         for row, label in zip(rows, labels[:, 0].numpy(), strict=True):
-            scores = segmenter(torch.as_tensor(one(samples.fake, int(partner[row])))[None])
+            scores = scored(segmenter, torch.as_tensor(partner_of(samples.fake, int(partner[row])))[None])
             if scores.ndim != 4 or scores.shape[2:] != label.shape:
                 raise UserError("The segmenter gave {found} for a label map {label}. Expected (1, classes, height, width) scores of the map's size.",
                                 found=tuple(scores.shape), label=label.shape)

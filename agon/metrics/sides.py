@@ -39,7 +39,8 @@ class Side(ABC):
     """A stream of samples of one kind.
 
     ``count``: how many; ``label``: (count,) int64 or None; ``spec``: their form, None where pictures differ in size; ``fingerprint``: SHA-256 of the
-    content, "" where there is none to know beforehand (a generator's samples); ``files``: a name for each, or None.
+    content, "" where there is none to know beforehand (a generator's samples); ``files``: a name for each, or None; ``classes``: what the labels are
+    called, () where they have no names; ``cut``: these are some of more.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Side(ABC):
     label: np.ndarray | None = None
     fingerprint: str = ""
     files: list[str] | None = None
+    classes: tuple[str, ...] = ()
+    cut: bool = False
 
     @property
     @abstractmethod
@@ -69,6 +72,12 @@ class Side(ABC):
         if getattr(self, "_held", (None,))[0] != index:
             self._held = (index, self.piece(index))
         return self._held[1]
+
+    def one(self, position: int) -> Any:
+        """A single sample, None for a file that turns out to be damaged."""
+        rows, samples = self.piece_once(self.piece_of(position))
+        where = np.flatnonzero(rows == position)
+        return samples[int(where[0])] if len(where) else None
 
     def pieces(self, indices: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, Any]]:
         """Pieces in order; while one is worked on, the next is read in another thread."""
@@ -99,6 +108,19 @@ class Listed(Side):
         return np.arange(index * self.piece_size, min(self.count, (index + 1) * self.piece_size))
 
 
+class Cut(Side):
+    """Samples in pieces of uneven size: piece i is ``starts[i]`` to ``starts[i + 1] - 1``. Final classes say how to read one."""
+
+    starts: list[int]
+
+    @property
+    def num_pieces(self) -> int:
+        return len(self.starts) - 1
+
+    def piece_of(self, position: int) -> int:
+        return bisect.bisect_right(self.starts, position) - 1
+
+
 class SourceSide(Listed):
     """``indices`` of a data set (default: all)."""
 
@@ -106,8 +128,10 @@ class SourceSide(Listed):
         self.source, self.name, self.kind, self.spec = source, source.name, source.spec.kind, source.spec
         self.indices = np.arange(len(source)) if indices is None else indices
         self.count, self.piece_size = len(self.indices), piece_size(source.spec.shape)
-        whole = len(self.indices) == len(source)
-        self.fingerprint = source.fingerprint if whole else digest_of([source.fingerprint, len(source), len(self.indices)])
+        self.cut = not np.array_equal(self.indices, np.arange(len(source)))
+        content = digest_of([source.fingerprint, "mirrored"]) if getattr(source, "mirror", False) else source.fingerprint  # it turns what it hands out
+        self.fingerprint = digest_of([content, np.asarray(self.indices).tolist()]) if self.cut else content
+        self.classes = tuple(source.spec.class_names)
         names = getattr(source, "files", None)
         self.files = None if names is None else [names[index] for index in self.indices]
         self.label = self._labels() if source.spec.num_classes else None
@@ -174,7 +198,7 @@ class ArraySide(Listed):
         return rows, self.samples[rows[0] : rows[-1] + 1] if len(rows) else self.samples[:0]
 
 
-class PictureFolder(Side):
+class PictureFolder(Cut):
     """A folder or .zip of pictures, each at its own size: what an extractor's resize does to a picture must not depend on the others.
 
     Files are taken by size, then by content, so that names and order change nothing. ``most``: no more than so many, drawn with a fixed seed.
@@ -192,18 +216,19 @@ class PictureFolder(Side):
         self.channels = plan_channels(found)
         items = [item for item in listing.items if item.name in found.headers]
         items.sort(key=lambda item: (found.headers[item.name].height, found.headers[item.name].width, found.hashes[item.name], item.name))
-        if most is not None and len(items) > most:
+        self.cut = most is not None and len(items) > most
+        if self.cut:
             items = [items[index] for index in np.sort(np.random.default_rng(0).choice(len(items), most, replace=False))]
         self.items, self.count, self.files = items, len(items), [item.name for item in items]
         sizes = [(found.headers[item.name].height, found.headers[item.name].width) for item in items]
-        classes, labels, _ = classes_of(self.files)
+        self.classes, labels, _ = classes_of(self.files)
         self.label = None if labels is None else np.array(labels, np.int64)
         if len(set(sizes)) == 1:
-            self.spec = DataSpec("image", (self.channels, *sizes[0]), len(classes), classes)
+            self.spec = DataSpec("image", (self.channels, *sizes[0]), len(self.classes), self.classes)
         self.fingerprint = digest_of([RULES, self.channels, [found.hashes[item.name] for item in items]])
-        self.starts = self._cut(sizes)
+        self.starts = self._starts(sizes)
 
-    def _cut(self, sizes: list[tuple[int, int]]) -> list[int]:
+    def _starts(self, sizes: list[tuple[int, int]]) -> list[int]:
         """Where a piece begins: pictures of one size together, at most so many, at most so large."""
         starts, held = [], 0
         for index, size in enumerate(sizes):
@@ -213,12 +238,10 @@ class PictureFolder(Side):
                 held = self.channels * size[0] * size[1]
         return [*starts, len(sizes)]
 
-    @property
-    def num_pieces(self) -> int:
-        return len(self.starts) - 1
-
-    def piece_of(self, position: int) -> int:
-        return bisect.bisect_right(self.starts, position) - 1
+    def one(self, position: int) -> Tensor | None:
+        """Decoded alone: pairs ask for pictures in the order of the other side's."""
+        picture = self._decode(position)
+        return None if picture is None else torch.from_numpy(picture)
 
     def piece(self, index: int) -> tuple[np.ndarray, Tensor]:
         rows = np.arange(self.starts[index], self.starts[index + 1])
@@ -239,10 +262,12 @@ class PictureFolder(Side):
 class Chosen(Side):
     """At most ``most`` samples of another side, drawn with a fixed seed."""
 
+    cut = True
+
     def __init__(self, side: Side, most: int):
         self.side, self.chosen = side, choose(side.count, most)
         self.name, self.kind, self.spec, self.count = side.name, side.kind, side.spec, len(self.chosen)
-        self.label = None if side.label is None else side.label[self.chosen]
+        self.label, self.classes = None if side.label is None else side.label[self.chosen], side.classes
         self.files = None if side.files is None else [side.files[index] for index in self.chosen]
         self.fingerprint = digest_of([side.fingerprint, self.chosen.tolist()]) if side.fingerprint else ""
         self.used = sorted({side.piece_of(int(index)) for index in self.chosen})  # pieces without any of them are not read
@@ -253,6 +278,9 @@ class Chosen(Side):
 
     def piece_of(self, position: int) -> int:
         return self.used.index(self.side.piece_of(int(self.chosen[position])))
+
+    def one(self, position: int) -> Any:
+        return self.side.one(int(self.chosen[position]))
 
     def piece(self, index: int) -> tuple[np.ndarray, Any]:
         rows, samples = self.side.piece(self.used[index])

@@ -246,7 +246,7 @@ def test_frechet_audio_is_over_the_patches_of_all_sounds():
 
 
 def test_vggish_needs_weights_that_are_given(tmp_path):
-    with pytest.raises(Unavailable, match="vggish-10086976.pth must be given by path"):
+    with pytest.raises(Unavailable, match="vggish-10086976.pth must be given by path.*--weights vggish=PATH"):
         vggish.open_extractor("vggish")
     wrong = tmp_path / "wrong.safetensors"
     from safetensors.torch import save_file

@@ -1,5 +1,6 @@
 """Features: one pass for everything, kept by content and never by name, the same with any pieces, batches and number of processes."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,7 +15,9 @@ from agon.errors import UserError
 from agon.metrics import feature_store, sides
 from agon.metrics.feature_store import FeatureStore
 from agon.metrics.features.base import Extractor, as_rgb
-from agon.metrics.sides import ArraySide, PictureFolder
+from agon.metrics.features.own import own_extractor
+from agon.metrics.samples import Samples
+from agon.metrics.sides import ArraySide, PictureFolder, SourceSide
 
 
 class Mean(Extractor):
@@ -148,3 +151,118 @@ def test_two_processes_give_the_numbers_of_one():
     with open(script, "w") as file:
         file.write(RANKS)
     assert run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script) == alone
+
+
+ONE_FAILS = """
+import os
+import numpy as np
+import torch
+from pathlib import Path
+from agon.data import open_dataset
+from agon.errors import UserError
+from agon.metrics import sides
+from agon.metrics.evaluate import between, evaluate, measure
+from agon.metrics.catalog import asked
+from agon.train.distributed import join
+ranks = join()
+sides.READ = 100
+calls = []
+def draw(n, *, seed, label=None):
+    calls.append(seed)
+    return torch.full((n, 1, 8, 8), torch.nan if ranks.rank == 1 and len(calls) == 2 else 0.5)
+try:
+    evaluate(draw, open_dataset("digits"), ["frechet"], num_samples=400, cached=False)
+except UserError as error:
+    print(f"REFUSED{ranks.rank} {error}")
+digits = open_dataset("digits")
+for part in (slice(0, 1500), slice(500, 1797)):
+    halves = [sides.SourceSide(digits, np.arange(1797)[part]) for _ in range(2)]
+    own = Path(os.environ["AGON_CACHE"], "both" if part.start else f"of rank {ranks.rank}")
+    for time in range(2):
+        samples = between(*halves, cache_dir=own)
+        measure(samples, asked(["kid_random"]))
+        print(f"PASSES{ranks.rank} {part.start} {time} {samples.store.passes}")
+"""
+
+
+def test_processes_go_the_same_way(tmp_path):
+    """One fails in its part: all raise, and none waits for ever. One has no disk with the kept features: all compute them, and where all have, none."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    (tmp_path / "ranks.py").write_text(ONE_FAILS)
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "AGON_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(tmp_path / "ranks.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    for rank in (0, 1):
+        assert f"REFUSED{rank} The generator's samples contain values that are not finite" in said
+        assert f"PASSES{rank} 0 1 2" in said and f"PASSES{rank} 500 1 0" in said, said
+
+
+def test_damaged_files_leave_features_and_classes_together(tmp_path):
+    """A file cut in two has no row, and its class goes with it, from the disk as from the pass."""
+    samples = pictures(30)
+    samples[:15], samples[15:] = samples[:15] // 4, 192 + samples[15:] // 4
+    save(tmp_path / "real", samples, [f"{'dark' if index < 15 else 'light'}/{index}.png" for index in range(30)])
+    for number in (3, 7):
+        path = tmp_path / "real" / "dark" / f"{number}.png"
+        path.write_bytes(path.read_bytes()[:120])
+    for passes in (1, 0):
+        store = FeatureStore(tmp_path / "cache")
+        with contextlib.nullcontext() if passes == 0 else pytest.warns(UserWarning, match="is left out"):
+            compared = Samples(PictureFolder(tmp_path / "real"), ArraySide(samples), extractor=Mean(), store=store)
+            features = store.get(compared.real, compared.extractor, "features")
+        label = compared.labels()[0]
+        assert store.passes == passes and len(features) == len(label) == 28
+        np.testing.assert_array_equal(label, (features.mean(1) > 128).astype(int))
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path):
+    folder = save(tmp_path, pictures(5))
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:120])
+    with pytest.raises(UserError, match="No sample of .* can be read"), pytest.warns(UserWarning, match="is left out"):
+        FeatureStore(cached=False).get(PictureFolder(folder), Mean(), "features")
+
+
+def test_one_side_in_the_features_of_two_precisions():
+    """The same samples measured again with another precision, other weights, another function of the same name: other features."""
+    side, store, other = ArraySide(pictures(5)), FeatureStore(cached=False), Mean()
+    store.get(side, Mean(), "features")
+    for name, value in (("protocol", {"resize": "none", "precision": "bf16"}), ("sha256", "cd" * 32)):
+        setattr(other, name, value)
+        before = store.passes
+        store.get(side, other, "features")
+        assert store.passes == before + 1
+    functions = [own_extractor(lambda pictures, scale=scale: scale * pictures.mean((2, 3)), "embed") for scale in (1, 2)]
+    one, two = (store.get(side, function, "features") for function in functions)
+    np.testing.assert_array_equal(2 * one, two)
+
+
+def test_functions_are_not_kept_on_the_disk(tmp_path):
+    """Nothing tells one function from another of its name."""
+    folder = save(tmp_path / "a", pictures(5))
+    functions = [own_extractor(lambda pictures, scale=scale: scale * pictures.mean((2, 3)), "embed") for scale in (1, 2)]
+    one, two = (FeatureStore(tmp_path / "cache").get(PictureFolder(folder), function, "features") for function in functions)
+    np.testing.assert_array_equal(2 * one, two)
+
+
+def test_float32_means_float32():
+    """An extractor sees no tensor cores, and the caller's setting is as it was."""
+
+    class Asks(Mean):
+        def run(self, samples, layers=("features",)):
+            assert not torch.backends.cudnn.allow_tf32
+            return super().run(samples, layers)
+
+    before = torch.backends.cudnn.allow_tf32
+    FeatureStore(cached=False).get(ArraySide(pictures(5)), Asks(), "features")
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_the_training_sets_features_are_computed_once(digits):
+    """Every metric that seeks copies reads the same ones."""
+    samples = Samples(SourceSide(digits, np.arange(100)), ArraySide(pictures(5)), extractor=Mean(), store=FeatureStore(cached=False))
+    for _ in range(2):
+        assert len(samples.reading(samples.extractor).training_features()) == len(digits)
+    assert samples.store.passes == 1

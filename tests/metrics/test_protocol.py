@@ -50,3 +50,14 @@ def test_a_difference_beyond_chance():
     assert not versus(ENTRY, near)["beyond_chance"] and versus(ENTRY, far)["beyond_chance"]
     assert versus(ENTRY, near)["difference"] == pytest.approx(0.9)
     assert versus(ENTRY, ENTRY | {"standard_error": None})["beyond_chance"] is None
+
+
+def test_the_same_content_by_another_path_may_be_compared():
+    """A folder by its full path and by its short one, a run and a folder of its data; not two sets of other content, nor none known."""
+    other = changed(("protocol", "data"), "/data/cifar10")
+    assert differences(ENTRY, other) == []
+    del other["protocol"]["data_options"]
+    assert differences(ENTRY, other) == []
+    for entry in (one := copy.deepcopy(ENTRY), other):
+        entry["protocol"]["fingerprint"] = ""
+    assert len(differences(one, other)) == 2

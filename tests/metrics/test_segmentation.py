@@ -83,3 +83,23 @@ def test_what_is_missing_is_said():
         segmentation.measure(Samples.of_arrays(labels, picture_of(labels)[..., :4], segmenter=Grey()), NAMES)
     with pytest.raises(UserError, match="No pixel"):
         segmentation.measure(Samples.of_arrays(torch.full_like(labels, 255), picture_of(labels), segmenter=Grey()), NAMES)
+
+
+class Fails(torch.nn.Module):
+    def forward(self, pictures):
+        return pictures.view(7, -1)
+
+
+class Two(torch.nn.Module):
+    def forward(self, pictures):
+        return pictures, pictures
+
+
+@pytest.mark.parametrize(("net", "why"), [(Fails(), "shape"), (Two(), "it returned tuple")])
+def test_a_segmenter_that_fails_is_the_users_to_mend(net, why, tmp_path):
+    path, labels = tmp_path / "net.pt", labels_of(2)
+    torch.jit.script(net).save(str(path))
+    for segmenter in (net, str(path)):
+        with pytest.raises(UserError, match=rf"segmenter failed on a picture \(1, 3, 8, 8\) \(.*{why}.*\)") as caught:
+            segmentation.measure(Samples.of_arrays(labels, picture_of(labels), segmenter=segmenter), ["miou"])
+        assert "\n" not in str(caught.value)

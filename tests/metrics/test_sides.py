@@ -9,6 +9,7 @@ from agon.data import open_dataset
 from agon.data.source import DataSpec
 from agon.errors import UserError
 from agon.metrics import sides
+from agon.metrics.evaluate import between
 from agon.metrics.pairs import matched
 from agon.metrics.sides import ArraySide, Chosen, DrawSide, PictureFolder, SourceSide, as_stored, choose, piece_size
 
@@ -132,3 +133,57 @@ def test_reading_ahead_keeps_the_order(monkeypatch):
     assert side.num_pieces == 15
     np.testing.assert_array_equal(joined(side), samples)
     assert [start for start, _ in side.chunks()] == list(range(0, 100, 7))
+
+
+def test_any_choice_of_a_source_has_a_fingerprint_of_its_own():
+    """Other samples of the same number, another order, pictures turned: none may meet the features of another."""
+    digits, turned = open_dataset("digits"), open_dataset("digits", mirror=True)
+    every = np.arange(len(digits))
+    found = [SourceSide(digits), SourceSide(digits, every[:50]), SourceSide(digits, every[50:100]), SourceSide(digits, every[::-1]), SourceSide(turned)]
+    assert len({side.fingerprint for side in found}) == 5
+    assert SourceSide(digits, every).fingerprint == SourceSide(digits).fingerprint
+
+
+def test_a_partner_is_decoded_alone(tmp_path, monkeypatch):
+    """The order of one folder is not the other's: a whole piece for each pair would take 64 times as long."""
+    samples = pictures(200)
+    real = PictureFolder(save(tmp_path / "real", samples))
+    fake = PictureFolder(save(tmp_path / "fake", 255 - samples))
+    decoded, decode = [], sides.decode
+    monkeypatch.setattr(sides, "decode", lambda *given: decoded.append(1) or decode(*given))
+    assert all(torch.equal(ours, 255 - theirs) for _, ours, theirs in matched(real, fake))
+    assert len(decoded) == 400
+
+
+def test_pairs_that_cannot_be_known_are_refused(tmp_path):
+    """Names on one side only; two files whose names differ in their ending alone. Where a part of the reals was chosen, the other fakes are left over."""
+    samples = pictures(6)
+    real = PictureFolder(save(tmp_path / "real", samples))
+    with pytest.raises(UserError, match="it is not known which belong together"):
+        next(matched(real, ArraySide(samples)))
+    fake = save(tmp_path / "fake", 255 - samples)
+    both = [f"{index}.{ending}" for index in range(3) for ending in ("png", "bmp")]
+    twice = PictureFolder(save(tmp_path / "twice", samples, both))
+    assert torch.equal(next(matched(twice, PictureFolder(save(tmp_path / "again", samples, both))))[1], torch.from_numpy(joined(twice)))
+    with pytest.raises(UserError, match="have one name but for their endings"):
+        next(matched(twice, PictureFolder(fake)))
+    some = PictureFolder(tmp_path / "real", most=4)
+    pairs = [(ours, theirs) for _, ours, theirs in matched(some, PictureFolder(fake))]
+    assert sum(len(ours) for ours, _ in pairs) == 4 and all(torch.equal(ours, 255 - theirs) for ours, theirs in pairs)
+    with pytest.raises(UserError, match="has no partner"):
+        next(matched(PictureFolder(save(tmp_path / "few", samples[:4])), PictureFolder(fake)))
+
+
+def test_classes_meet_by_name(tmp_path):
+    """Folders that have not all classes: "b" is class 1 on one side and 0 on the other. Classes of other names altogether are none."""
+    samples = pictures(60)
+    real = PictureFolder(save(tmp_path / "real", samples, [f"{'abc'[index % 3]}/{index}.png" for index in range(60)]))
+    names = [f"{'bcd'[index % 3]}/{index}.png" for index in range(60)]
+    fake = PictureFolder(save(tmp_path / "fake", samples, names))
+    once = between(real, fake).fake
+    assert once.classes == ("a", "b", "c", "d") and fake.classes == ("b", "c", "d")
+    assert [once.classes[label] for label in once.label] == [name[0] for name in once.files]
+    np.testing.assert_array_equal(between(real, once).fake.label, once.label)
+    with pytest.warns(UserWarning, match="no class of"):
+        other = between(real, PictureFolder(save(tmp_path / "other", samples, [f"x{name}" for name in names]))).fake
+    assert other.label is None

@@ -1,6 +1,7 @@
 """Where weights come from, with files for servers."""
 
 import hashlib
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -64,6 +65,17 @@ def test_nowhere_says_where_from_how_large_and_where_to(published, tmp_path):
     message = str(caught.value)
     assert all(text in message for text in (published.urls[0], "7000 bytes", published.sha256, str(tmp_path / "cache" / "weights" / "net.pth"), "curl"))
     assert "\n" not in message
+
+
+def test_the_command_is_one_that_a_shell_takes(published, tmp_path, monkeypatch):
+    """A place with a blank, an address with a question mark: the words after curl are those of the file and the address."""
+    monkeypatch.setenv("AGON_CACHE", str(tmp_path / "my cache"))
+    (tmp_path / "server" / "net.pth").unlink()
+    asking = replace(published, urls=(published.urls[0] + "?dl=1",))
+    with pytest.raises(Unavailable) as caught:
+        find(asking)
+    words = shlex.split(str(caught.value).partition("there: ")[2])
+    assert words == ["curl", "-L", "--create-dirs", "-o", str(tmp_path / "my cache" / "weights" / "net.pth"), asking.urls[0]]
 
 
 def test_unknown_hash_is_taken_from_a_given_path_alone(published, tmp_path):

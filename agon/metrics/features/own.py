@@ -38,6 +38,7 @@ class Own(Extractor):
         self.function = function.to(device).eval() if isinstance(function, nn.Module) else function
         self.protocol = {"resize": "the extractor's own", "precision": precision, "input": input, "output": "its own; maps are averaged over their positions"}
         self.layers = {"features": 0}
+        self.cached = bool(sha256)  # of a function nothing is known by which its features could be found again
 
     @torch.inference_mode()
     def run(self, samples: Tensor, layers: Sequence[str] = ("features",)) -> dict[str, Tensor]:

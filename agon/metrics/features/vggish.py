@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agon.errors import UserError
+from agon.errors import Unavailable, UserError
 from agon.metrics.features.base import Extractor
 from agon.metrics.features.weights import Weights, find, read_state, sha256_of
 from agon.metrics.waves import RATE, mel_bank, mono, spectrum
@@ -96,5 +96,8 @@ class SoundFeatures(Extractor):
 
 def open_extractor(name: str, *, weights: Path | None = None, device: str = "cpu", precision: str = "fp32") -> Extractor:
     """The extractor "vggish". ``precision``: fp32 or bf16. Raises Unavailable where the weights cannot be had."""
+    if weights is None:
+        raise Unavailable("The weights {file} must be given by path, because no public source names their SHA-256. Expected: --weights {name}=PATH, after "
+                          "curl -L -O {url}", file=WEIGHTS.file, name=name, url=WEIGHTS.urls[0])
     path = find(WEIGHTS, weights)
     return SoundFeatures(Vggish().load(path), sha256_of(path), device=device, precision=precision)

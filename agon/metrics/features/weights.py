@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,16 +88,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def _given(weights: Weights, given: Path) -> Path:
     path = given / weights.file if given.is_dir() else given
     if not path.is_file():
-        raise UserError("There is no {path}. Expected the weights {file}: fetch them with curl -L -o {path} {url}", path=path, file=weights.file,
-                        url=_first(weights))
+        raise UserError("There is no {path}. Expected the weights {file}: fetch them with curl -L -o {path} {url}", path=shlex.quote(str(path)),
+                        file=weights.file, url=_first(weights))
     return path
 
 
 def _verify(weights: Weights, path: Path) -> None:
     got = sha256_of(path)
     if got != weights.sha256:
-        raise Unavailable("{path} is not the published file: SHA-256 {expected} is expected, it has {got}. Get it anew: curl -L -o {path} {url}", path=path,
-                          expected=weights.sha256, got=got, url=_first(weights))
+        raise Unavailable("{path} is not the published file: SHA-256 {expected} is expected, it has {got}. Get it anew: curl -L -o {path} {url}",
+                          path=shlex.quote(str(path)), expected=weights.sha256, got=got, url=_first(weights))
 
 
 def _download(weights: Weights, target: Path) -> Path:
@@ -109,8 +110,9 @@ def _download(weights: Weights, target: Path) -> Path:
             problems.append(f"{url}: {getattr(error, 'reason', None) or error}")
     raise Unavailable("The weights {file} ({size} bytes, SHA-256 {sha256}) are not here and could not be downloaded ({why}). Fetch them elsewhere and put them "
                       "there: curl -L --create-dirs -o {target} {url}", file=weights.file, size=weights.size or "?", sha256=weights.sha256,
-                      why="; ".join(problems) or "no address is known", target=target, url=_first(weights))
+                      why="; ".join(problems) or "no address is known", target=shlex.quote(str(target)), url=_first(weights))
 
 
 def _first(weights: Weights) -> str:
-    return weights.urls[0] if weights.urls else weights.origin
+    """For a command line: some have a ? in them."""
+    return shlex.quote(weights.urls[0]) if weights.urls else weights.origin
