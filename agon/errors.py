@@ -31,6 +31,6 @@ def writing(path: object) -> Iterator[None]:
     """Around what writes ``path``, a place that the user named: where nobody may write there, that is wrong usage and no failure of the run."""
     try:
         yield
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+    except (PermissionError, FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         why = os.strerror(errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno)  # mkdir below a file says that it exists
         raise UserError("{path} cannot be written: {why}. Expected a place where files may be made: mend it, or choose another.", path=path, why=why) from None

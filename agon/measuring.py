@@ -112,6 +112,8 @@ def holds_pictures(path: Path) -> bool:
         raise UserError("There is no folder, file or data set '{name}'. Check the path, or choose a name from 'agon list datasets'.", name=path)
     if path.is_file():
         return path.suffix.lower() == ".zip"
+    if not any(file.is_file() for file in path.rglob("*")):
+        raise UserError("{path} is empty. Expected a folder of samples.", path=path)
     endings = [file.suffix.lower().removeprefix(".") for file in path.rglob("*") if file.is_file()]
     return 2 * sum(ending in EXTENSIONS - {"gif", "apng"} for ending in endings) > len(endings)
 

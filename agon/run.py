@@ -24,10 +24,11 @@ from agon.data import DATASETS, open_dataset
 from agon.data.source import DataSpec, Source
 from agon.errors import UserError, writing
 from agon.game import Game
+from agon.locale import translate
 from agon.measuring import BEST, RESULTS, Measuring, about_data, keep_results, read_results
 from agon.media import grid, save_image, scatter, write_atomically
 from agon.metrics.catalog import asked
-from agon.metrics.evaluate import measure, sides
+from agon.metrics.evaluate import check_kind, measure, sides
 from agon.metrics.samples import Samples
 from agon.metrics.together import agree
 from agon.report import write_report
@@ -196,8 +197,8 @@ def train(
     require(steps is None or isinstance(steps, int) and steps > 0, "steps", steps, "a whole number above 0")
     config = build(cls.Config, cls.presets[preset].fields, fields)
     ranks.share(config.batch_size)
-    if config.metrics:
-        asked(config.metrics)  # an unknown name is found before anything is trained
+    for each in asked(config.metrics) if config.metrics else ():  # an unknown name or another kind's metric is found before anything is trained
+        check_kind(each, source.name, source.spec.kind, source.spec)
     torch.manual_seed(mix(config.seed))
     built = cls(config, source.spec)
     if steps is not None:
@@ -255,6 +256,7 @@ class RunObserver(Observer):
     def __init__(self, folder: Path, logger: Logger | None, measuring: Measuring):
         self.folder, self.logger, self.measuring, self.health = folder, logger, measuring, Health()
         self.saved = -1
+        self.complained: set[str] = set()
 
     def begin(self, trainer: Trainer, found: Path | None, complaints: list[str]) -> None:
         if found:
@@ -292,7 +294,7 @@ class RunObserver(Observer):
         try:
             best = agree(lambda: self._measure(trainer))
         except Exception as error:
-            self.event("not measured", trainer.num_images, message=f"{type(error).__name__}: {error}")
+            self.not_measured(trainer, f"{type(error).__name__}: {error}")
             return
         if not trainer.ranks.any(best, trainer.device):
             return
@@ -309,9 +311,21 @@ class RunObserver(Observer):
         with trainer.averaged() as game:
             results = self.measuring.measure(partial(draw, game), game.takes_labels, str(trainer.device))
         for result in results:
-            outcome = {"value": result["value"]} if "value" in result else {"message": f"{result['metric']}: {result['unavailable']}"}
-            self.event("measured" if "value" in result else "not measured", trainer.num_images, metric=result["metric"], **outcome)
+            if "value" in result:
+                self.event("measured", trainer.num_images, metric=result["metric"], value=result["value"])
+            else:
+                self.not_measured(trainer, f"{result['metric']}: {result['unavailable']}")
+        if self.logger and any("value" in result for result in results):
+            values = ", ".join(f"{result['metric']} {result['value']:.4g}" for result in results if "value" in result)
+            self.logger.say(translate("{images} images: {values}").format(images=f"{trainer.num_images:,}", values=values))
         return self.logger is not None and self.measuring.record(trainer.num_images, results)
+
+    def not_measured(self, trainer: Trainer, why: str) -> None:
+        """An event each time, a line on the terminal the first time."""
+        self.event("not measured", trainer.num_images, message=why)
+        if self.logger and why not in self.complained:
+            self.complained.add(why)
+            self.logger.say(translate("Not measured, the training goes on: {why}").format(why=" ".join(why.split())))
 
     def end(self, trainer: Trainer, stopped_by: int) -> None:
         self.save(trainer)

@@ -144,6 +144,45 @@ def test_what_is_missing_is_said_in_a_line_and_the_rest_goes_on(tmp_path, capsys
     assert "curl" in capsys.readouterr().err
 
 
+def test_grey_against_colour_and_a_metric_that_cannot_be(tmp_path, capsys):
+    """Both are compared in three colours, the files that cannot be read are named, and a metric that these pictures do not fit stops no other."""
+    grey = save_digits(tmp_path / "grey", np.arange(0, 60))
+    (tmp_path / "colour").mkdir()
+    for index, picture in enumerate(open_dataset("shapes", size=8, length=60).read(np.arange(60)).real):
+        Image.fromarray(((picture + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(tmp_path / "colour" / f"{index}.png")
+    (grey / "7.png").write_bytes(b"no picture")
+    out = tmp_path / "r.json"
+    command = ["evaluate", "--real", str(grey), "--fake", str(tmp_path / "colour"), "--out", str(out), "--metrics"]
+    assert main([*command, "near_copies,psnr,kid_random,authenticity_random"]) == 0
+    said = capsys.readouterr()
+    assert "7.png" in said.err and "psnr" in said.out and "not measured" in said.out
+    results = json.loads(out.read_text())["results"]
+    assert [result["metric"] for result in results] == ["near_copies", "kid_random", "authenticity_random"]
+    assert all("7.png" in result["left_out"]["real"][0] and result["num_real"] == 59 for result in results)
+    assert results[0]["value"] == 0
+
+
+def test_an_extractor_of_ones_own_for_points(tmp_path, capsys):
+    (tmp_path / "embed.py").write_text("def square(points):\n    return points ** 2\n")
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", random.standard_normal((100, 2)).astype(np.float32))
+    command = ["evaluate", "--real", str(tmp_path / "a.npy"), "--fake", str(tmp_path / "b.npy"), "--kind", "points", "--json", "--metrics"]
+    assert main([*command, f"frechet_{tmp_path}/embed.py:square,frechet"]) == 0
+    own, plain = json.loads(capsys.readouterr().out)["results"]
+    assert own["value"] != plain["value"] and own["protocol"]["extractor"].endswith("embed.py:square")
+
+
+def test_what_is_measured_is_said_while_training(tmp_path, capsys):
+    settings = ["--preset", "tiny", "--images", "240", "--out", str(tmp_path / "r"), "--every", "120"]
+    assert main(["train", "r3gan", *settings, "--metrics", "fid_digits,kid", "--metrics_samples", "100"]) == 0
+    assert "120 images: fid_digits " in capsys.readouterr().err
+    assert main(["train", "r3gan", *settings]) == 2
+    assert "--metrics too" in capsys.readouterr().err
+    assert main(["train", "r3gan", *settings, "--metrics", "modes"]) == 2
+    assert "'modes' is for points" in capsys.readouterr().err
+
+
 def test_wrong_usage_says_what_is_right(tmp_path, capsys):
     for argv, said in [
         ([], "not clear what to measure"),

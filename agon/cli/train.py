@@ -35,6 +35,8 @@ def main(argv: list[str]) -> int:
     if options.every is not None:
         overrides["metrics_every_images"] = parse_count(options.every)
     _check_fields(options.game, overrides)
+    if options.every is not None and "metrics" not in overrides:
+        raise UserError("--every says how often, and not what to measure. Expected --metrics too, such as --metrics fid_digits.")
 
     from agon.run import train
 

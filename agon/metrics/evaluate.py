@@ -23,7 +23,7 @@ from agon.metrics.features import OWN, fitting, open_extractor
 from agon.metrics.features.base import Extractor
 from agon.metrics.modes import mixture_of
 from agon.metrics.samples import FEW, MAX_REAL, Samples
-from agon.metrics.sides import Draw, DrawSide, Side, SourceSide, choose
+from agon.metrics.sides import Draw, DrawSide, InColour, Side, SourceSide, choose
 from agon.metrics.together import agree
 
 POINTS = 2_500  # PacGAN's count for mixtures
@@ -75,9 +75,16 @@ def between(
     few = 1 if metrics is not None and all(each.metric.paired for each in catalog.asked(metrics)) else FEW
     if min(real.count, fake.count) < few:
         raise too_few(fake.count, real.count)
+    real, fake = in_common_channels(real, fake)
     fake = renumbered(fake, real.classes)
     about = {"fake": {"data": fake.name, "fingerprint": fake.fingerprint}}
     return Samples(real, fake, seed, captions=captions, segmenter=segmenter, about=about, store=FeatureStore(cache_dir, cached=cached))
+
+
+def in_common_channels(real: Side, fake: Side) -> tuple[Side, Side]:
+    """Grey pictures against coloured ones (or with alpha): both in three colours, as every network sees them."""
+    depths = {side.channels for side in (real, fake)}
+    return (real, fake) if real.kind != "image" or len(depths) == 1 else (InColour(real), InColour(fake))
 
 
 def renumbered(fake: Side, classes: tuple[str, ...]) -> Side:
@@ -101,36 +108,42 @@ def measure(
     """One entry a metric, in the order asked: metric, value, standard_error, num_real, num_fake, protocol, reference (``perfect_sampler``: what
     samples of the real distribution score at the same counts), and where there is more to say, details and warnings.
 
-    A metric that cannot be had here and now (weights, a library, too few samples) is an entry of ``metric`` and ``unavailable``, the reason and what
-    mends it; where none of the metrics that were asked for can be had, that is raised.
+    A metric that cannot be had here and now (weights, a library, too few samples, samples that do not fit it) is an entry of ``metric`` and
+    ``unavailable``, the reason and what mends it; where nothing that was asked for can be measured, the first reason is raised. ``left_out``: files
+    that could not be read.
     """
     samples = replace(samples, weights=dict(weights or {}), device=device)
     given = wanted is not None
     wanted = default_metrics(samples) if wanted is None else wanted
     for each in wanted:
-        check_kind(each, samples)
+        check_kind(each, samples.name, samples.kind, samples.spec)
     opened = {name: try_to_open(name, weights, device, precision) for name in dict.fromkeys(extractor_of(each, samples) for each in wanted) if name}
     entries: dict[str, dict] = {}
-    failures: dict[str, Unavailable] = {}
+    failures: dict[str, UserError] = {}
     ready = []
     for each in wanted:
         failure = failure_of(each, samples, opened.get(extractor_of(each, samples)))
         ready, failures = (ready, failures | {each.name: failure}) if failure else ([*ready, each], failures)
-    collect(samples, ready, opened)
+    failures |= collect(samples, ready, opened)
+    ready = [each for each in ready if each.name not in failures]
     for (_, extractor), group in groupby(sorted(ready, key=lambda each: where(each, samples)), key=lambda each: where(each, samples)):
         found, failed = measure_group(list(group), samples.reading(opened.get(extractor)))
         entries, failures = entries | found, failures | failed
-    if given and not entries and failures:
-        raise next(iter(failures.values()))
+    wrong = [error for error in failures.values() if given or not isinstance(error, Unavailable)]
+    if not entries and wrong:
+        raise wrong[0]
+    left_out = {name: list(side.left_out) for name, side in (("real", samples.real), ("fake", samples.fake)) if side.left_out}
+    if left_out:
+        entries = {name: {**entry, "left_out": left_out} for name, entry in entries.items()}
     missing = {name: {"metric": name, "unavailable": str(error)} for name, error in failures.items()}
     return [(entries | missing)[each.name] for each in wanted if each.name in entries or each.name in missing]
 
 
-def measure_group(group: list[Asked], samples: Samples) -> tuple[dict[str, dict], dict[str, Unavailable]]:
+def measure_group(group: list[Asked], samples: Samples) -> tuple[dict[str, dict], dict[str, UserError]]:
     """Metrics of one file in one extractor's features, together; where one cannot be had, each by itself, so that the others can."""
     try:
         found = importlib.import_module(group[0].metric.module).measure(samples, [each.metric.name for each in group])
-    except Unavailable as error:
+    except UserError as error:
         if len(group) == 1:
             return {}, {group[0].name: error}
         parts = [measure_group([each], samples) for each in group]
@@ -182,28 +195,41 @@ def failure_of(each: Asked, samples: Samples, extractor: Extractor | Unavailable
     return None
 
 
-def collect(samples: Samples, ready: list[Asked], opened: Mapping[str, Any]) -> None:
-    """All features that the metrics will read, in one pass over each side."""
+def collect(samples: Samples, ready: list[Asked], opened: Mapping[str, Any]) -> dict[str, UserError]:
+    """All features that the metrics will read, in one pass over each side; where that fails, a pass for each extractor, so that one need not stop the others.
+
+    Returns why metrics cannot be measured, by name.
+    """
+    names = list(dict.fromkeys(extractor_of(each, samples) for each in ready if extractor_of(each, samples)))
+    try:
+        collect_features(samples, ready, opened)
+        return {}
+    except UserError as error:
+        if len(names) == 1:
+            return {each.name: error for each in ready if extractor_of(each, samples) == names[0]}
+    parts = [collect(samples, [each for each in ready if extractor_of(each, samples) == name], opened) for name in names]
+    return {metric: why for part in parts for metric, why in part.items()}
+
+
+def collect_features(samples: Samples, ready: list[Asked], opened: Mapping[str, Any]) -> None:
     needed = [(opened[extractor_of(each, samples)], layer) for each in ready if extractor_of(each, samples) for layer in each.metric.layers]
     needed = [(extractor, layer) for extractor, layer in needed if layer in extractor.layers]
     for side in (samples.real, samples.fake) if needed else ():
         samples.store.collect(side, needed)
 
 
-def check_kind(each: Asked, samples: Samples) -> None:
+def check_kind(each: Asked, name: str, kind: str, spec: Any) -> None:
     """Refuse a metric for another kind of data, and one that reads features where there are none."""
-    if samples.kind not in each.metric.kinds and "*" not in each.metric.kinds:
+    if kind not in each.metric.kinds and "*" not in each.metric.kinds:
         raise UserError(
             "The metric '{metric}' is for {kinds}, and '{data}' holds {kind}. Leave out --metrics to get those that fit.",
-            metric=each.name, kinds=" or ".join(each.metric.kinds), data=samples.name, kind=samples.kind,
+            metric=each.name, kinds=" or ".join(each.metric.kinds), data=name, kind=kind,
         )  # fmt: skip
-
-
-    if each.extractor == "data" and not extractor_of(each, samples):
+    if each.extractor == "data" and not fitting(name, kind, spec):
         raise UserError(
             "The metric '{metric}' reads features, and no extractor is known for {kind}. Name one of yours: {metric}_my_net.py:function, "
             "or leave out --metrics.",
-            metric=each.name, kind=samples.kind,
+            metric=each.name, kind=kind,
         )  # fmt: skip
 
 

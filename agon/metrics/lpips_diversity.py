@@ -69,7 +69,7 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
     pairs = disjoint_pairs(samples.fake.count, label=samples.fake.label)
     if len(pairs) < 2:
         raise Unavailable("LPIPS diversity needs at least 2 pairs of fakes (of one class each, where they have classes), there are {count} fakes. Draw more "
-                          "with --num.", count=samples.fake.count)
+                          "with -n.", count=samples.fake.count)
     net = open_lpips("vgg", trunk=samples.weights.get("vgg"), heads=samples.weights.get("lpips"), device=samples.device)
     found = diversity(net, samples.fake, pairs)
     return [

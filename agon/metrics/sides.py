@@ -12,6 +12,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ from agon.data.scan import plan_channels, scan
 from agon.data.source import DataSpec, Source
 from agon.errors import UserError
 from agon.metrics.ahead import ahead
+from agon.metrics.features.base import as_rgb
 
 READ = 1_000  # samples in a piece, at most
 PIECE_VALUES = 1 << 23  # numbers in a piece, at most (one sample always fits)
 PIECE_PICTURES = 64  # files decoded at a time
+SAID = 5  # files that are left out are named up to here
 
 Draw = Callable[..., Tensor]
 
@@ -40,7 +43,7 @@ class Side(ABC):
 
     ``count``: how many; ``label``: (count,) int64 or None; ``spec``: their form, None where pictures differ in size; ``fingerprint``: SHA-256 of the
     content, "" where there is none to know beforehand (a generator's samples); ``files``: a name for each, or None; ``classes``: what the labels are
-    called, () where they have no names; ``cut``: these are some of more.
+    called, () where they have no names; ``cut``: these are some of more; ``left_out``: files that could not be read, and why.
     """
 
     name: str
@@ -52,6 +55,12 @@ class Side(ABC):
     files: list[str] | None = None
     classes: tuple[str, ...] = ()
     cut: bool = False
+    left_out: Sequence[str] = ()
+
+    @property
+    def channels(self) -> int:
+        """Of pictures: 1, 3 or 4; 3 where they differ in size and nothing else is known."""
+        return self.spec.shape[0] if self.kind == "image" and self.spec is not None else 3
 
     @property
     @abstractmethod
@@ -212,8 +221,12 @@ class PictureFolder(Cut):
         found = scan(listing)
         if not found.headers:
             raise nothing_readable(path, found.bad)
-        self.bad = list(found.bad)
-        self.channels = plan_channels(found)
+        self.left_out = [f"{name} {why}" for name, why in found.bad]
+        for said in self.left_out[:SAID]:
+            warnings.warn(f"{said} and is left out of {path}", stacklevel=1)
+        if len(self.left_out) > SAID:
+            warnings.warn(f"{len(self.left_out) - SAID} more files of {path} are left out", stacklevel=1)
+        self.depth = plan_channels(found)
         items = [item for item in listing.items if item.name in found.headers]
         items.sort(key=lambda item: (found.headers[item.name].height, found.headers[item.name].width, found.hashes[item.name], item.name))
         self.cut = most is not None and len(items) > most
@@ -224,24 +237,28 @@ class PictureFolder(Cut):
         self.classes, labels, _ = classes_of(self.files)
         self.label = None if labels is None else np.array(labels, np.int64)
         if len(set(sizes)) == 1:
-            self.spec = DataSpec("image", (self.channels, *sizes[0]), len(self.classes), self.classes)
-        self.fingerprint = digest_of([RULES, self.channels, [found.hashes[item.name] for item in items]])
+            self.spec = DataSpec("image", (self.depth, *sizes[0]), len(self.classes), self.classes)
+        self.fingerprint = digest_of([RULES, self.depth, [found.hashes[item.name] for item in items]])
         self.starts = self._starts(sizes)
+
+    @property
+    def channels(self) -> int:
+        return self.depth
 
     def _starts(self, sizes: list[tuple[int, int]]) -> list[int]:
         """Where a piece begins: pictures of one size together, at most so many, at most so large."""
         starts, held = [], 0
         for index, size in enumerate(sizes):
-            held += self.channels * size[0] * size[1]
+            held += self.depth * size[0] * size[1]
             if not starts or size != sizes[index - 1] or index - starts[-1] >= PIECE_PICTURES or held > 8 * PIECE_VALUES:
                 starts.append(index)
-                held = self.channels * size[0] * size[1]
+                held = self.depth * size[0] * size[1]
         return [*starts, len(sizes)]
 
     def one(self, position: int) -> Tensor | None:
         """Decoded alone: pairs ask for pictures in the order of the other side's."""
         picture = self._decode(position)
-        return None if picture is None else torch.from_numpy(picture)
+        return None if picture is None else torch.from_numpy(picture.copy())  # decoded pixels may be read-only, which torch will not have
 
     def piece(self, index: int) -> tuple[np.ndarray, Tensor]:
         rows = np.arange(self.starts[index], self.starts[index + 1])
@@ -253,10 +270,38 @@ class PictureFolder(Cut):
     def _decode(self, row: int) -> np.ndarray | None:
         item = self.items[row]
         try:
-            return decode(item.read(), self.channels)
+            return decode(item.read(), self.depth)
         except (BadPicture, OSError) as error:
-            warnings.warn(f"{item.name} in {self.path} {error} and is left out", stacklevel=2)
+            if f"{item.name} {error}" not in self.left_out:  # a second pass meets it again
+                self.left_out.append(f"{item.name} {error}")
+                warnings.warn(f"{item.name} in {self.path} {error} and is left out", stacklevel=1)
             return None
+
+
+class InColour(Side):
+    """The pictures of another side as RGB: grey repeated, alpha laid over white."""
+
+    def __init__(self, side: Side):
+        self.side = side
+        self.name, self.count, self.label, self.classes, self.files, self.cut = side.name, side.count, side.label, side.classes, side.files, side.cut
+        self.left_out = side.left_out
+        self.spec = None if side.spec is None else replace(side.spec, shape=(3, *side.spec.shape[1:]))
+        self.fingerprint = digest_of([side.fingerprint, "RGB"]) if side.fingerprint and side.channels != 3 else side.fingerprint
+
+    @property
+    def num_pieces(self) -> int:
+        return self.side.num_pieces
+
+    def piece_of(self, position: int) -> int:
+        return self.side.piece_of(position)
+
+    def one(self, position: int) -> Tensor | None:
+        picture = self.side.one(position)
+        return None if picture is None else as_rgb(picture[None])[0]
+
+    def piece(self, index: int) -> tuple[np.ndarray, Any]:
+        rows, pictures = self.side.piece(index)
+        return rows, as_rgb(pictures) if len(rows) else pictures
 
 
 class Chosen(Side):

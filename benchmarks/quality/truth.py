@@ -154,15 +154,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    started, results = time.process_time(), []
     for data in arguments.data.split(","):
-        results += rows(data, [run(data, seed) for seed in range(arguments.seeds)])
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+        started = time.process_time()
+        made = rows(data, [run(data, seed) for seed in range(arguments.seeds)])
+        write(arguments.out, data, made, arguments.seeds, round(time.process_time() - started))
+
+
+def write(path: Path, data: str, made: list[dict], seeds: int, seconds: int) -> None:
+    """One data set's rows into the file; those of others stay."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"results": [], "cpu_seconds": {}}
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine())
+    others = [row for row in content["results"] if row["data"] != data]
     content = {
-        "command": f"python benchmarks/quality/truth.py --data {arguments.data} --seeds {arguments.seeds}", "machine": machine, "counts": COUNTS,
-        "strengths": STRENGTHS, "cpu_seconds": round(time.process_time() - started), "results": results,
+        "command": f"python benchmarks/quality/truth.py --seeds {seeds}", "machine": {"cpu": cpu, "cores": os.cpu_count(), "torch": torch.__version__},
+        "counts": COUNTS, "strengths": STRENGTHS, "cpu_seconds": {**content["cpu_seconds"], data: seconds},
+        "results": sorted([*others, *made], key=lambda row: row["data"]),
     }  # fmt: skip
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

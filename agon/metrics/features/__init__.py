@@ -38,5 +38,5 @@ def open_extractor(
 
         return opened(name, device=device, precision=precision)
     module = importlib.import_module(extractors()[name][0])
-    given = (weights or {}).get(name)
+    given = (weights or {}).get(name) or (weights or {}).get(getattr(module, "SAME_WEIGHTS", {}).get(name, name))
     return module.open_extractor(name, weights=None if given is None else Path(given).expanduser(), device=device, precision=precision)

@@ -37,6 +37,8 @@ BATCH = 16  # pictures in one pass: more gain nothing on a CPU and hold more mem
 
 # SHA-256 and size: the same in more than five independent public repositories, and the file's name carries the hash's beginning. torch-fidelity
 # publishes the same bytes as weights-inception-2015-12-05-6726825d.pth.
+SAME_WEIGHTS = {"inception-clean": "inception", "inception-pytorch": "inception"}  # one file serves all three
+
 WEIGHTS = Weights(
     "pt_inception-2015-12-05-6726825d.pth",
     ("https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",

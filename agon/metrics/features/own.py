@@ -2,7 +2,8 @@
 
 Files are executed: a Python file as Python, a TorchScript file by torch's interpreter. That happens because the user named them, and never otherwise; both
 come with their SHA-256 in the protocol (of the one file: what it imports or reads is not in it). What the thing gets is RGB pictures, (n, 3, H, W) on
-``device``, in the range asked for; what it returns is (n, d), or maps (n, d, ...) that are averaged over their positions, finite, one row a picture.
+``device``, in the range asked for; (samples of another kind come as they
+are, float32); what it returns is (n, d), or maps (n, d, ...) that are averaged over their positions, finite, one row a picture.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ INPUTS = ("uint8", "minus_one_to_one", "zero_to_one")
 class Own(Extractor):
     """``function``: called with pictures in the range ``input``. How many features it gives, ``layers["features"]``, is 0 until its first answer."""
 
+    kind = "*"
+
     def __init__(
         self, function: Callable[[Tensor], Any], *, name: str, sha256: str, input: str = "zero_to_one", device: str = "cpu", precision: str = "fp32"
     ) -> None:
@@ -40,13 +43,25 @@ class Own(Extractor):
         self.layers = {"features": 0}
         self.cached = bool(sha256)  # of a function nothing is known by which its features could be found again
 
+    def _in_range(self, samples: Tensor) -> Tensor:
+        """Pictures as RGB in the range asked for; anything else as it is."""
+        if samples.dtype != torch.uint8 or samples.ndim != 4:
+            return samples.to(self.device)
+        pictures = as_rgb(samples).to(self.device)
+        if self.input == "uint8":
+            return pictures
+        pictures = pictures.float().div_(255)
+        return pictures.mul_(2).sub_(1) if self.input == "minus_one_to_one" else pictures
+
     @torch.inference_mode()
     def run(self, samples: Tensor, layers: Sequence[str] = ("features",)) -> dict[str, Tensor]:
-        """uint8 (N, 1, 3 or 4, H, W) -> {"features": float32 (N, d)}. Raises Unavailable where the function fails, UserError where it gives no features."""
-        pictures = as_rgb(samples).to(self.device)
-        if self.input != "uint8":
-            pictures = pictures.float().div_(255)
-            pictures = pictures.mul_(2).sub_(1) if self.input == "minus_one_to_one" else pictures
+        """uint8 (N, 1, 3 or 4, H, W), or float32 (N, *shape) of another kind -> {"features": float32 (N, d)}.
+
+        Raises Unavailable where the function fails, UserError where it gives no features.
+        """
+        if isinstance(samples, list):
+            raise Unavailable("The extractor {name} cannot be given samples of different lengths. Expected samples of one shape.", name=self.name)
+        pictures = self._in_range(samples)
         try:
             with torch.autocast(self.device.split(":")[0], self.dtype, enabled=self.dtype != torch.float32):
                 answer = self.function(pictures)
