@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         write_results(Path(options.out), results)
     if options.report:
         from agon.errors import writing
-        from agon.metrics.collapse import write_collapse_report
+        from agon.metrics.collapse.report import write_collapse_report
         from agon.metrics.evaluate import default_extractor
 
         with writing(page):

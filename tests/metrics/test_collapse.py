@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 from agon.data import open_dataset
-from agon.metrics import collapse_statistics as statistics
-from agon.metrics.collapse import write_collapse_report
-from agon.metrics.collapse_view import look
+from agon.metrics.collapse import statistics, write_collapse_report
+from agon.metrics.collapse.view import look
 from agon.metrics.features.digits import shipped
 from agon.metrics.samples import Samples
 from agon.metrics.sides import ArraySide, PictureFolder, SourceSide

@@ -1,6 +1,6 @@
 """The collapse report: one HTML page that shows whether a generator forgot classes or modes, repeats itself, or copies its training data.
 
-No number replaces looking, and looking alone misses what is not there. The page opens with a verdict, whose limits stand in agon/metrics/collapse_statistics.py
+No number replaces looking, and looking alone misses what is not there. The page opens with a verdict, whose limits stand in agon/metrics/collapse/statistics.py
 and are printed with it, and then shows the evidence. One file, no network, no scripts; the same inputs give the same bytes.
 """
 
@@ -15,12 +15,11 @@ import numpy as np
 import agon
 from agon.locale import translate
 from agon.media import write_atomically
-from agon.metrics import collapse_page as page
-from agon.metrics import collapse_statistics as statistics
-from agon.metrics.collapse_clouds import clouds, points_block, say_of_modes
-from agon.metrics.collapse_results import results_block
-from agon.metrics.collapse_statistics import Shares, Twins
-from agon.metrics.collapse_view import Looked, View, look
+from agon.metrics.collapse import page, statistics
+from agon.metrics.collapse.clouds import clouds, points_block, say_of_modes
+from agon.metrics.collapse.results import results_block
+from agon.metrics.collapse.statistics import Shares, Twins
+from agon.metrics.collapse.view import Looked, View, look
 from agon.metrics.features.base import Extractor
 from agon.metrics.prdc import expected_coverage
 from agon.metrics.samples import Samples

@@ -8,8 +8,7 @@ from html import escape
 import numpy as np
 
 from agon.locale import translate
-from agon.metrics import collapse_page as page
-from agon.metrics import collapse_statistics as statistics
+from agon.metrics.collapse import page, statistics
 from agon.metrics.modes import histogram, mixture_of
 from agon.metrics.samples import Samples
 from agon.metrics.sides import Side, choose

@@ -7,7 +7,7 @@ from html import escape
 
 from agon import report
 from agon.locale import translate
-from agon.metrics import collapse_page as page
+from agon.metrics.collapse import page
 
 
 def results_block(results: list[dict]) -> str:
