@@ -11,6 +11,7 @@ What is read, each file {"machine": {...}, "command": "...", "results": [row, ..
 * games.json: a row for each run: "game", "data", "seed", "cpu_seconds", "command", metrics
 * speed.json: what benchmarks/speed/compare.py writes
 * truth.json: what benchmarks/quality/truth.py writes
+* metrics.json, inception.json, evaluation.json: what the benchmarks of these names in benchmarks/speed write
 
 Metrics stand flat in the row or below "metrics", as numbers or as entries of a run's metrics.json ({"metric": ..., "value": ...}). Rows
 that differ in the seed alone become one line: the median, and the range over the seeds in brackets.
@@ -196,6 +197,34 @@ def truth_table(words: dict[str, str]) -> str:
     return "\n\n".join(parts) + footer(content, words)
 
 
+def metrics_speed_table(words: dict[str, str]) -> str:
+    """What benchmarks/speed/metrics.py, inception.py and evaluation.py measured."""
+    lines = []
+    for row in load("metrics")["results"]:
+        name = {"frechet": "Fréchet distance, 2,048 features, against `scipy.linalg.sqrtm`", "prdc": "precision ... coverage, 10k × 10k × 2,048, against prdc"}
+        seconds = " / ".join(f"{statistics.median(row['cpu_seconds'][side]):.1f} s" for side in ("usual", "agon"))
+        lines.append([name[row["case"]], f"{row['median']:.1f}× ({row['min']:.1f}–{row['max']:.1f})", f"{row['bar']:g}×", seconds])
+    for row in load("inception")["results"]:
+        if row["case"] == "network":
+            for precision in ("fp32", "bf16", "bf16-compiled"):
+                if precision in row:
+                    one = row[precision]
+                    speeds = f"{row['usual']['images_per_cpu_second']:.0f} / {one['images_per_cpu_second']:.0f} pictures a CPU-second"
+                    ratio = f"{one['ratio_median']:.2f}× ({one['ratio_min']:.2f}–{one['ratio_max']:.2f})"
+                    lines.append([f"Inception's features, {precision}, against the eager float32 module", ratio, f"{BARS[precision]:g}×", speeds])
+    evaluation = RESULTS / "evaluation.json"
+    if evaluation.is_file():
+        content = json.loads(evaluation.read_text(encoding="utf-8"))
+        first, second = content["first"], content["second, features from the disk"]
+        what = f"{content['count']:,} against {content['count']:,} PNG files, six metrics, {content['precision']}: peak memory"
+        seconds = f"{first['cpu_seconds']:.0f} CPU-seconds; the second time {second['cpu_seconds']:.0f}"
+        lines.append([what, f"{first['peak_mb']:,} MB", f"{content['bar_mb']:,} MB", seconds])
+    return table(["what", "measured", "aim", "usual / Agon"], lines)
+
+
+BARS = {"fp32": 1.4, "bf16": 2.4, "bf16-compiled": 3.0}
+
+
 def plain_number(value: float | None) -> str:
     """Three digits; a dash for what was not measured."""
     return "–" if value is None else f"{value:.3g}"
@@ -255,12 +284,12 @@ def plain(value: Any) -> str:
 def filled(path: Path) -> str:
     """The text of a page with all its blocks filled."""
     words = HEADS["zh" if ".zh-CN." in path.name else "en"]
-    makers = {"digits": digits_table, "mixtures": mixtures_table, "speed": speed_table, "truth": truth_table}
+    makers = {"digits": digits_table, "mixtures": mixtures_table, "speed": speed_table, "truth": truth_table, "metrics_speed": metrics_speed_table}
 
     def results(match: re.Match) -> str:
         return f"<!-- results:{match[1]} -->\n{makers[match[1]](words)}\n<!-- /results -->"
 
-    text = re.sub(r"<!-- results:(digits|mixtures|speed|truth) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
+    text = re.sub(r"<!-- results:(digits|mixtures|speed|truth|metrics_speed) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
     game = path.name.partition(".")[0]
     text = re.sub(r"<!-- result -->.*?<!-- /result -->", lambda _: f"<!-- result -->\n{game_result(game, words)}\n<!-- /result -->", text, flags=re.S)
     return re.sub(r"<!-- presets -->.*?<!-- /presets -->", lambda _: f"<!-- presets -->\n{presets_table(game)}\n<!-- /presets -->", text, flags=re.S)
