@@ -113,7 +113,7 @@ def test_nothing_is_replaced_unless_asked(tmp_path):
 
 def test_a_failed_write_leaves_what_was_there_and_no_other_file(tmp_path):
     (tmp_path / "x").mkdir()  # a file cannot be renamed onto a folder: the write fails at its last step
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="Is a directory"):
         media.write_atomically(tmp_path / "x", b"new")
     assert os.listdir(tmp_path) == ["x"] and (tmp_path / "x").is_dir()
 

@@ -88,8 +88,9 @@ def main() -> None:
         write_weights(folder / "inception.safetensors")
         first, second = (evaluate(folder / "real", folder / "fake", folder / "inception.safetensors", folder / "cache", options.precision) for _ in range(2))
     assert first["values"] == second["values"]
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine())
     content = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        "machine": {"cpu": cpu, "cores": os.cpu_count(), "torch": torch.__version__},
         "command": f"python benchmarks/speed/evaluation.py --count {options.count} --precision {options.precision}", "count": options.count, "bar_mb": BAR_MB,
         "metrics": METRICS, "precision": options.precision, "first": first, "second, features from the disk": second,
     }  # fmt: skip
