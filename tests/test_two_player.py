@@ -589,3 +589,17 @@ def test_a_bilinear_embedding_is_as_long_as_the_features_and_no_longer_than_publ
         game = make("r3gan", DataSpec("image", (1, size, size), 3), network="dcgan", discriminator_width=64 if size == 64 else 8, base_size=4, **PLAIN)
         assert game.discriminator.embedding.out_features == min(game.discriminator.backbone.out_features, 768)
         assert size == 8 or game.discriminator.backbone.out_features > 768
+
+
+@pytest.mark.parametrize("components", [0, 3])
+def test_given_latents_make_the_samples_of_their_seed(components):
+    """What path length moves is what ``sample`` draws: the same latents and classes, the same samples (pictures before clamping)."""
+    game = make("r3gan", LABELLED, latent_components=components).eval()
+    label = torch.arange(N) % 3
+    latent = game.draw_latent(N, torch.Generator().manual_seed(7))
+    assert latent.shape == (N, 4 + bool(components))
+    drawn, made = game.sample(N, seed=7, label=label), game.from_latent(latent, label)
+    assert torch.equal(drawn, made.clamp(-1, 1)) and not torch.equal(drawn, game.sample(N, seed=8, label=label))
+    assert not torch.equal(made, game.from_latent(latent, (label + 1) % 3))
+    points = make("gan", POINTS).eval()
+    assert torch.equal(points.sample(N, seed=7), points.from_latent(points.draw_latent(N, torch.Generator().manual_seed(7))))
