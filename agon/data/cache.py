@@ -45,6 +45,12 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_record(path: Path, value: dict) -> None:
     """A JSON object with its own hash, in one step: readers see the old, the new or no file. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)

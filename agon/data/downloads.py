@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agon.data.cache import cache_folder, sweep
+from agon.data.cache import cache_folder, sha256_of, sweep
 from agon.data.source import ArraySource, DataSpec
 from agon.errors import UserError
 
@@ -171,8 +171,7 @@ class Files:
 
 def check_sha256(path: Path, expected: str, url: str) -> None:
     """Raise UserError where a file is not the published one."""
-    with open(path, "rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
+    got = sha256_of(path)
     if got != expected:
         raise UserError("{path} is not the published file: SHA-256 {expected} is expected, it has {got}. Get it anew from {url}; if "
                         "it lies in the cache, delete it and run again.", path=path, expected=expected, got=got, url=url)

@@ -8,7 +8,6 @@ at any time.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from agon.data.cache import cache_folder, digest_of, read_record, sweep, write_record
+from agon.data.cache import cache_folder, digest_of, read_record, sha256_of, sweep, write_record
 from agon.errors import UserError
 from agon.metrics.features.base import Extractor
 from agon.metrics.sides import Side
@@ -219,8 +218,3 @@ def check(features: np.ndarray, extractor: Extractor, side: Side) -> np.ndarray:
             )  # fmt: skip
     features.flags.writeable = False
     return features
-
-
-def sha256_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -75,25 +75,19 @@ def measure(samples: Samples, names: list[str]) -> list[dict]:
     """The distance of all fakes to all reals, under each of the asked names (they differ in their extractor alone)."""
     real, fake = samples.features("features")
     require_rank(names[0], real, fake, samples.extractor.name)
-    value, error = distance_and_error(real, fake)
+    return all_against_all(samples, names, *distance_and_error(real, fake), noun="samples", usual=USUAL, compared="all fakes against all reals")
+
+
+def all_against_all(samples: Samples, names: list[str], value: float, error: float, *, noun: str, usual: int, compared: str) -> list[dict]:
+    """The distance's entry under each name, with a warning below the ``usual`` number of ``noun``; a video's (agon/metrics/fvd.py) is one too."""
+    real, fake = samples.features("features")
     reference = perfect_sampler(real, len(fake))
     few = min(len(real), len(fake))
-    warnings = (f"{few} samples: the bias, about c (1/M + 1/N), is not small. Compare with numbers at the same counts only.",) if few < USUAL else ()
+    warnings = (f"{few} {noun}: the bias, about c (1/M + 1/N), is not small. Compare with numbers at the same counts only.",) if few < usual else ()
+    protocol = {
+        "covariance": "unbiased", "dimension": real.shape[1], "value": compared, "error": f"jackknife over {NUM_GROUPS} random groups of both sides",
+    }  # fmt: skip
     return [
-        samples.result(
-            name,
-            value,
-            error,
-            num_real=len(real),
-            num_fake=len(fake),
-            protocol={
-                "covariance": "unbiased",
-                "dimension": real.shape[1],
-                "value": "all fakes against all reals",
-                "error": f"jackknife over {NUM_GROUPS} random groups of both sides",
-            },
-            reference=reference,
-            warnings=warnings,
-        )
+        samples.result(name, value, error, num_real=len(real), num_fake=len(fake), protocol=protocol, reference=reference, warnings=warnings)
         for name in names
     ]

@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from agon.data.cache import digest_of
+from agon.data.cache import digest_of, sha256_of
 from agon.errors import UserError
-from agon.metrics.feature_store import sha256_of
 from agon.metrics.readers import PICTURES, READERS, damaged, read_array, read_lines, read_video, too_short
 from agon.metrics.sides import Cut, piece_size
 

@@ -8,8 +8,7 @@ The covariance has 400 x 400 entries: with 400 clips or fewer it has no full ran
 
 import numpy as np
 
-from agon.metrics.bootstrap import NUM_GROUPS
-from agon.metrics.fid import distance_and_error, perfect_sampler, require_rank
+from agon.metrics.fid import all_against_all, distance_and_error, require_rank
 from agon.metrics.samples import Samples
 
 METRICS = {"fvd": "Fréchet distance between real and fake clips in the logits of a video classifier (I3D) (lower is better)"}
@@ -30,24 +29,5 @@ def fvd(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
 
 def measure(samples: Samples, names: list[str]) -> list[dict]:
     """All clips against all, as published."""
-    real, fake = samples.features("features")
-    value, error = fvd(real, fake)
-    few = min(len(real), len(fake))
-    warnings = (f"{few} clips: the bias, about c (1/M + 1/N), is not small. Compare with numbers at the same counts only.",) if few < USUAL else ()
-    return [
-        samples.result(
-            names[0],
-            value,
-            error,
-            num_real=len(real),
-            num_fake=len(fake),
-            protocol={
-                "covariance": "unbiased",
-                "dimension": real.shape[1],
-                "value": "all fake clips against all real clips",
-                "error": f"jackknife over {NUM_GROUPS} random groups of both sides",
-            },
-            reference=perfect_sampler(real, len(fake)),
-            warnings=warnings,
-        )
-    ]
+    value, error = fvd(*samples.features("features"))
+    return all_against_all(samples, names, value, error, noun="clips", usual=USUAL, compared="all fake clips against all real clips")

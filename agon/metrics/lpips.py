@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agon.data.cache import sha256_of
 from agon.errors import Unavailable, UserError
 from agon.metrics.features.base import as_rgb
 from agon.metrics.features.vgg import ALEXNET, VGG16, Trunk, alexnet, vgg16
-from agon.metrics.features.weights import Weights, find, read_state, sha256_of
+from agon.metrics.features.weights import Weights, find, read_state
 from agon.metrics.samples import Samples
 
 METRICS = {

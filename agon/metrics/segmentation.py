@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agon.data.cache import sha256_of
 from agon.errors import Unavailable, UserError
-from agon.metrics.features.weights import sha256_of
 from agon.metrics.pairs import partner_of, partners
 from agon.metrics.samples import Samples
 

@@ -231,7 +231,7 @@ class PictureFolder(Cut):
         items.sort(key=lambda item: (found.headers[item.name].height, found.headers[item.name].width, found.hashes[item.name], item.name))
         self.cut = most is not None and len(items) > most
         if self.cut:
-            items = [items[index] for index in np.sort(np.random.default_rng(0).choice(len(items), most, replace=False))]
+            items = [items[index] for index in choose(len(items), most)]
         self.items, self.count, self.files = items, len(items), [item.name for item in items]
         sizes = [(found.headers[item.name].height, found.headers[item.name].width) for item in items]
         self.classes, labels, _ = classes_of(self.files)

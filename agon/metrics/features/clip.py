@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agon.data.cache import sha256_of
 from agon.errors import Unavailable, UserError
 from agon.metrics.features.base import Extractor, as_rgb
 from agon.metrics.features.pillow import LINE, crop_then_resize, normalised, precision_of, short_side_then_crop
-from agon.metrics.features.weights import Weights, find, read_state, sha256_of
+from agon.metrics.features.weights import Weights, find, read_state
 
 NAMES = {
     "clip": "OpenAI's CLIP ViT-B/32: 512 numbers a picture, 224x224; CLIP score's",

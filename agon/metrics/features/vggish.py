@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agon.data.cache import sha256_of
 from agon.errors import Unavailable, UserError
 from agon.metrics.features.base import Extractor
-from agon.metrics.features.weights import Weights, find, read_state, sha256_of
+from agon.metrics.features.weights import Weights, find, read_state
 from agon.metrics.waves import RATE, mel_bank, mono, spectrum
 
 NAMES = {"vggish": "VGGish (torchvggish's weights): 128 numbers for a sound, the mean over its patches of 0.96 s"}

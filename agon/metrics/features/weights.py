@@ -6,7 +6,6 @@ then carries that file's own hash.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import shlex
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from agon.data.cache import cache_folder
+from agon.data.cache import cache_folder, sha256_of
 from agon.data.downloads import fetch
 from agon.errors import Unavailable, UserError
 
@@ -57,12 +56,6 @@ def at_hand(weights: Weights) -> bool:
     shared = os.environ.get("AGON_WEIGHTS")
     folders = [*([Path(shared).expanduser()] if shared else []), cache_folder() / "weights"]
     return any((folder / weights.file).is_file() for folder in folders)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
