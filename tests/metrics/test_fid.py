@@ -85,3 +85,15 @@ def test_collapsed_fakes_are_finite():
     value, error = fid(real, np.ones((100, 6)))
     assert value == pytest.approx(((real.mean(0) - 1) ** 2).sum() + real.var(0, ddof=1).sum(), rel=1e-9) and np.isfinite(error)
     assert np.isfinite(fid(np.outer(real[:, 0], np.ones(6)), np.outer(real[:, 1], np.ones(6)))[0])
+
+
+def test_the_perfect_sampler_beside_is_what_new_samples_score():
+    """The entry's reference, brought from halves to the counts, is the mean distance of fresh samples of the same distribution at these counts."""
+    rng = np.random.default_rng(6)
+    real = rng.standard_normal((600, 8))
+    (entry,) = measure(samples_of(real, rng.standard_normal((300, 8))), ["fid"])
+    found = [fid(rng.standard_normal((600, 8)), rng.standard_normal((300, 8)))[0] for _ in range(40)]
+    reference = entry["reference"]["perfect_sampler"]
+    assert reference["value"] == pytest.approx(np.mean(found), rel=0.15)
+    few = measure(samples_of(rng.standard_normal((14, 8)), rng.standard_normal((14, 8))), ["fid"])[0]
+    assert few["reference"] == {} and "14 samples" in few["warnings"][0]
