@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +46,8 @@ class Update:
     """How often in a row (critic steps)."""
     fresh: bool = False
     """Draw a new batch for each of ``times``."""
-    after: Callable[[], None] | None = None
-    """Called after the optimizer step (weight clipping)."""
+    after: Callable[[Context], None] | None = None
+    """Called after the optimizer step (weight clipping, power iteration, running means)."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,79 @@ class Stage:
     updates: tuple[Update, ...]
     length: int | None = None
     """Images; None: to the end of the run."""
+    fresh_optimizers: bool = False
+    """Whether the optimizers forget their moments when the stage begins (progressive growing)."""
+
+
+class Draws(Protocol):
+    """Where networks and augmentations get their random numbers from: each sample has its own."""
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        """(n, *shape) standard normal numbers."""
+        ...
+
+    def uniform(self, n: int, *shape: int) -> Tensor:
+        """(n, *shape) uniform numbers in [0, 1)."""
+        ...
+
+
+class SeededDraws:
+    """Draws of one generator, which lives on the CPU so that every device gets the same numbers."""
+
+    def __init__(self, generator: torch.Generator, device: torch.device | str = "cpu"):
+        self.generator, self.device = generator, device
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        return torch.randn(n, *shape, generator=self.generator).to(self.device)
+
+    def uniform(self, n: int, *shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=self.generator).to(self.device)
+
+
+class RecordedDraws:
+    """Draws that remember what they gave, so that a pass can be made again with the same numbers (:meth:`again`)."""
+
+    def __init__(self, source: Draws):
+        self.source, self.given = source, []
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        return self._note(self.source.normal(n, *shape))
+
+    def uniform(self, n: int, *shape: int) -> Tensor:
+        return self._note(self.source.uniform(n, *shape))
+
+    def again(self) -> Draws:
+        """The same numbers once more, in their order."""
+        return _Replay(self.given)
+
+    def _note(self, numbers: Tensor) -> Tensor:
+        self.given.append(numbers)
+        return numbers
+
+
+class EveryNth:
+    """Draws for every ``step``-th sample of a batch of ``count``, from draws that know whole batches only."""
+
+    def __init__(self, source: Draws, count: int, step: int):
+        self.source, self.count, self.step = source, count, step
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        return self.source.normal(self.count, *shape)[:: self.step][:n]
+
+    def uniform(self, n: int, *shape: int) -> Tensor:
+        return self.source.uniform(self.count, *shape)[:: self.step][:n]
+
+
+class _Replay:
+    def __init__(self, given: list[Tensor]):
+        self.left = list(given)
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        numbers = self.left.pop(0)
+        assert numbers.shape == (n, *shape), (numbers.shape, n, shape)
+        return numbers
+
+    uniform = normal
 
 
 class Context:
@@ -70,7 +143,7 @@ class Context:
     def __init__(self, *, step: int, num_images: int, progress: float, logging: bool, mean_over_ranks: Callable[[Tensor], Tensor]):
         self.step, self.num_images, self.progress, self.logging = step, num_images, progress, logging
         self.mean_over_ranks = mean_over_ranks
-        self._kept: dict[tuple[str, int], list[Tensor]] = {}
+        self._kept: dict[tuple[str, int], list[Any]] = {}
         self.stats: dict[str, Tensor] = {}
         self._generator: torch.Generator | None = None
         self._offset, self._count, self._total, self.split = 0, 1, 1, False
@@ -88,12 +161,12 @@ class Context:
         """(n, *shape) uniform numbers in [0, 1), shared like :meth:`normal`."""
         return self._share(torch.rand, n, shape)
 
-    def keep(self, name: str, value: Tensor) -> None:
-        """Hand a tensor to a later update of this step for the same part of the batch; several are taken in their order. Its graph comes
+    def keep(self, name: str, value: Any) -> None:
+        """Hand a tensor (or recorded draws) to a later update of this step for the same part of the batch; several are taken in their order. Its graph comes
         along: detach it unless the later loss is to reach through it, which it can as long as the players in between are others."""
         self._kept.setdefault((name, self._offset), []).append(value)
 
-    def take(self, name: str) -> Tensor | None:
+    def take(self, name: str) -> Any:
         """What :meth:`keep` left for this part of the batch, each once; None if there is nothing (any more)."""
         waiting = self._kept.get((name, self._offset))
         return waiting.pop(0) if waiting else None
@@ -120,6 +193,8 @@ class Game(nn.Module, ABC):
     """Names of the submodules whose moving average is kept and sampled from."""
     takes_labels: bool = False
     """Whether :meth:`sample` can be asked for classes (``label``)."""
+    controls: ClassVar[tuple[str, ...]] = ()
+    """What else :meth:`sample` takes by name (``truncation`` ...)."""
 
     def __init__(self, config: TrainConfig, spec: DataSpec):
         super().__init__()

@@ -40,6 +40,7 @@ from agon.train.lock import LOCK, alone_in
 from agon.train.logger import Logger, Total
 from agon.train.randomness import mix
 from agon.train.trainer import Observer, Trainer, images_per_step
+from agon.transfer import Transferred, read_weights, transfer
 
 FREE = {
     "images", "log_every", "sample_every_images", "checkpoint_every_images", "keep_checkpoints", "rollbacks",
@@ -77,6 +78,8 @@ class Run:
         """The data of the run, opened again and checked to be the same."""
         if self._source is None:
             data = self.config["data"]
+            if not data["fingerprint"]:
+                raise UserError("{run} was imported, without its data. Sample it, and compare with: agon evaluate --real DATA --fake SAMPLES.", run=self.folder)
             if not data.get("path") and data["name"] not in DATASETS:
                 raise UserError(
                     "{run} was trained on data from Python ('{name}'), which a folder cannot open again. "
@@ -98,11 +101,20 @@ class Run:
         return int(self._checkpoint().name)
 
     def sample(self, n: int, *, seed: int = 0, **conditions: Any) -> Tensor:
-        """(n, *spec.shape) samples on the CPU, in [-1, 1] for pictures; ``label``: one class for all, its number or its name, or (n,) numbers."""
+        """(n, *spec.shape) samples on the CPU, in [-1, 1] for pictures; ``label``: one class for all, its number or its name, or (n,) numbers; other
+        ``conditions``: what the game's ``controls`` name (truncation ...)."""
         require(n >= 0, "n", n, "0 or more")
-        if isinstance(conditions.get("label"), str):
-            conditions["label"] = class_number(conditions["label"], self.spec)
-        return draw(self.game, n, seed=seed, **conditions)
+        return draw(self.game, n, seed=seed, **self._numbered(conditions))
+
+    def styles(self, n: int, *, seed: int = 0, **conditions: Any) -> Tensor:
+        """(n, num_ws, w_dim) styles of the latents that ``sample`` draws with this seed. Raises UserError for a game without styles."""
+        if not hasattr(self.game, "styles"):
+            raise UserError("{run} has no styles: its game, {game}, has no mapping network.", run=self.folder, game=self.config["game"])
+        return draw(self.game, n, seed=seed, by="styles", **self._numbered(conditions))
+
+    def _numbered(self, conditions: dict[str, Any]) -> dict[str, Any]:
+        label = conditions.get("label")
+        return conditions | {"label": class_number(label, self.spec)} if isinstance(label, str) else conditions
 
     def evaluate(self, metrics: list[str] | None = None, *, num_samples: int | None = None, seed: int = 0, **how: Any) -> list[dict]:
         """Measure the run; results with their protocol are returned and kept in metrics.json (newer values replace older ones).
@@ -177,11 +189,12 @@ def evaluate(run: str | Path, metrics: list[str] | None = None, **options: Any) 
 def train(
     game: str | type[Game], data: Any = "digits", *, preset: str | None = None, out: str | Path | None = None, steps: int | None = None,
     minutes: float | None = None, device: str | None = None, console: bool = False, tensorboard: bool = False,
-    data_options: dict[str, Any] | None = None, command: str | None = None, **fields: Any,
+    data_options: dict[str, Any] | None = None, command: str | None = None, start: str | Path | None = None, **fields: Any,
 ) -> Run:  # fmt: skip
     """Train ``game`` on ``data`` into the folder ``out`` (default runs/<game>-<data>) and return the run; the same call again resumes.
 
     ``data``: anything :func:`agon.open_dataset` takes, with ``data_options``. ``preset``: by default the first that fits the data.
+    ``start``: a run folder whose weights a new run begins with, as far as they fit (transfer.json says which; :mod:`agon.transfer`).
     ``steps`` bounds the run and its schedules, as the field ``images`` does; ``minutes`` only ends it early. ``fields``: the game's configuration
     (nested ones as dictionaries, or dotted names in a dictionary unpacked with ``**``). Raises UserError for anything that cannot be.
     """
@@ -205,17 +218,25 @@ def train(
         built.config = dataclasses.replace(config, images=steps * images_per_step(built.stages(), config.batch_size))
     folder = Path(out) if out else Path("runs") / _slug(f"{name}-{source.name}")
     stored = {"path": _path_of(data), "options": {k: v for k, v in (data_options or {}).items() if k != "cache_dir"}}
-    description = _describe(name, preset, source, stored, built.config, device, ranks, command)
+    description = _describe(name, preset, source, stored, built.config, device, ranks, command) | {"start": str(start) if start else None}
     description = json.loads(json.dumps(description))
     _check_free(folder, description)
+    transferred = _start_from(built, start, folder) if start else None
     ranks.barrier()  # before the first rank writes what the others look at
     with alone_in(folder) if ranks.first else nullcontext():
         if ranks.first:
             write_atomically(folder / "config.json", json.dumps(description, indent=1, ensure_ascii=False).encode())
+            if transferred is not None:
+                write_atomically(folder / "transfer.json", json.dumps(dataclasses.asdict(transferred), indent=1).encode())
         measuring = Measuring(folder, built.config, source, about_data(description))
         run = _train(built, source, folder, device, ranks, minutes, console, tensorboard, measuring)
     run._source = source
     return run
+
+
+def _start_from(game: Game, start: str | Path, folder: Path) -> Transferred | None:
+    """Give a new run the weights of another; a run that has checkpoints of its own goes on from those."""
+    return None if (folder / "checkpoints").exists() else transfer(game, read_weights(Path(start)))
 
 
 def _train(
@@ -380,8 +401,9 @@ def snapshot(game: Game, source: Source) -> Tensor:
 
 
 @torch.no_grad()
-def draw(game: Game, n: int, *, seed: int = 0, label: Any = None, **conditions: Any) -> Tensor:
-    """(n, *spec.shape) samples on the CPU, made in parts so that memory stays bounded."""
+def draw(game: Game, n: int, *, seed: int = 0, label: Any = None, by: str = "sample", **conditions: Any) -> Tensor:
+    """(n, *spec.shape) samples on the CPU, made in parts so that memory stays bounded. ``conditions``: tensors (n, ...) and what holds for all samples;
+    ``by``: the game's method."""
     if not -(1 << 63) <= seed < 1 << 63:
         raise UserError("The seed {seed} cannot be used. Expected a whole number of at most 63 bits.", seed=seed)
     if label is not None:
@@ -391,8 +413,8 @@ def draw(game: Game, n: int, *, seed: int = 0, label: Any = None, **conditions: 
     parts = []
     for start in range(0, n, CHUNK):
         count = min(CHUNK, n - start)
-        given = {k: v[start : start + count] for k, v in {"label": label, **conditions}.items() if v is not None}
-        parts.append(game.sample(count, seed=seed if start == 0 else mix(seed, start), **given).cpu())
+        each = {k: v[start : start + count] if isinstance(v, Tensor) else v for k, v in {"label": label, **conditions}.items() if v is not None}
+        parts.append(getattr(game, by)(count, seed=seed if start == 0 else mix(seed, start), **each).cpu())
     return torch.cat(parts) if parts else torch.empty(0, *game.spec.shape)
 
 

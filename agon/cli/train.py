@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     run = train(
         options.game, options.data, preset=options.preset, out=options.out,
         steps=None if options.steps is None else parse_count(options.steps), minutes=options.minutes, device=options.device,
-        console=True, tensorboard=options.tensorboard, data_options=_sized(data_options),
+        console=True, tensorboard=options.tensorboard, start=options.start, data_options=_sized(data_options),
         command=shlex.join(["agon", "train", *argv]), **overrides,
     )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":  # under torchrun every process comes here
@@ -72,6 +72,7 @@ def _parser() -> Parser:
     add("--images", help=translate("length in real images drawn: 50000, 200k, 25M"))
     add("--every", help=translate("images between two measurements of --metrics fid_digits,coverage: 20k"))
     add("--minutes", type=float, help=translate("leave after so many minutes; resumable"))
+    add("--from", dest="start", metavar="RUN", help=translate("begin with the weights of this run as far as they fit; RUN/transfer.json says which"))
     add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
     add("--tensorboard", action="store_true", help=translate("also write TensorBoard files"))
     return parser
@@ -99,7 +100,7 @@ def _check_fields(game: str, overrides: dict[str, Any]) -> None:
     from agon.config import field_names, flatten
 
     known = field_names(load(game).Config)
-    options = ["data", "preset", "out", "steps", "minutes", "device", "config", "tensorboard", "every"]  # no fields, but what may have been meant
+    options = ["data", "preset", "out", "steps", "minutes", "device", "config", "tensorboard", "every", "from"]  # no fields, but what may have been meant
     for name in flatten(overrides):
         if name not in known:
             near = nearest(name, known + options)

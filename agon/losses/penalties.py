@@ -9,6 +9,7 @@ carries no weight: multiply it yourself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -50,6 +51,27 @@ def zero_centred(critic: Critic, samples: Tensor, logits: Callable[[Tensor], Ten
         points = samples.detach().float().requires_grad_()
         outputs = _eager(critic)(points)
         return outputs, 0.5 * _input_gradient(logits(outputs), points).square().flatten(1).sum(1).mean()
+
+
+def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor, noise: Tensor) -> Tensor:
+    """(N,) lengths |J_w^T y| of a generator's Jacobian at styles w (N, layers, W), with y = noise / sqrt(height * width) standing for random pictures.
+
+    Karras et al. 2020 (StyleGAN2), section 3.2 and appendix B: squares are summed over W and averaged over layers. float32; the graph goes on through w.
+    """
+    with _float32(w.device):
+        w = w.float()
+        (gradient,) = torch.autograd.grad((synthesis(w) * noise / math.sqrt(noise[0, 0].numel())).sum(), w, create_graph=True)
+        return gradient.square().sum(2).mean(1).sqrt()
+
+
+def latent_step(critic: Critic, latent: Tensor, step: float, damping: float) -> Tensor:
+    """z + step g / (damping + |g|^2), g = grad D(G(z)) (N, Z): each latent moved by its natural gradient, whose Fisher matrix is g g^T + damping 1
+    (Wu et al. 2019, LOGAN, section 3.2). ``critic``: from latents to logits. Detached, of the latent's type."""
+    with _float32(latent.device), torch.enable_grad():
+        points = latent.detach().float().requires_grad_()
+        (gradient,) = torch.autograd.grad(_eager(critic)(points).sum(), points)
+    length = gradient.square().flatten(1).sum(1)
+    return (points.detach() + step * gradient / _per_sample(damping + length, gradient)).to(latent.dtype)
 
 
 def _gradient_norm(critic: Critic, points: Tensor) -> Tensor:

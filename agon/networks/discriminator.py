@@ -33,9 +33,7 @@ class Discriminator(nn.Module):
             nn.init.normal_(self.embedding.weight, 0.0, 1.0)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        features = self.backbone(x, condition if self.mode == "concat" else None)
-        if self.minibatch is not None:
-            features = self.minibatch(features)
+        features = self.features(x, condition)
         out = self.head(features)
         if self.mode == "auxiliary":
             return out.float()
@@ -45,6 +43,11 @@ class Discriminator(nn.Module):
         if self.mode == "projection":
             out = out + (self.embedding(condition).float() * features.float()).sum(1)
         return out
+
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(N, F): what the head sees."""
+        features = self.backbone(x, condition if self.mode == "concat" else None)
+        return features if self.minibatch is None else self.minibatch(features)
 
 
 def with_planes(x: Tensor, condition: Tensor | None) -> Tensor:

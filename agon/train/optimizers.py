@@ -25,6 +25,10 @@ class PlayerOptimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def forget(self) -> None:
+        """Drop the moments."""
+        self.torch.state.clear()
+
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
         if scaler is None:
             self.torch.step()

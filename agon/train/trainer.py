@@ -61,13 +61,13 @@ class Trainer:
 
     # --- the clock --------------------------------------------------------------------------------------------------------------------
 
-    def stage(self) -> tuple[Stage, float]:
-        """The stage at this moment and the fraction of it that has passed."""
-        begin = 0
+    def stage(self, num_images: int | None = None) -> tuple[Stage, float]:
+        """The stage at a moment (now), and the fraction of it that has passed."""
+        num_images, begin = self.num_images if num_images is None else num_images, 0
         for stage in self.stages:
             length = self.config.images - begin if stage.length is None else stage.length
-            if self.num_images < begin + length or stage is self.stages[-1]:
-                return stage, min(1.0, (self.num_images - begin) / max(1, length))
+            if num_images < begin + length or stage is self.stages[-1]:
+                return stage, min(1.0, (num_images - begin) / max(1, length))
             begin += length
         raise AssertionError("a game without stages")
 
@@ -97,6 +97,9 @@ class Trainer:
         """One step; returns a log record in the steps that are logged."""
         started = time.perf_counter()
         stage, progress = self.stage()
+        if stage.fresh_optimizers and self.stage(self.num_images - images_per_step([stage], self.config.batch_size))[0] is not stage:
+            for optimizer in self.optimizers.values():
+                optimizer.forget()
         self.images_before, self._drawn = self.num_images, self.num_images
         logging = (self.step + 1) % self.config.log_every == 0
         ctx = Context(step=self.step, num_images=self.num_images, progress=progress, logging=logging, mean_over_ranks=self.ranks.mean)
@@ -111,7 +114,7 @@ class Trainer:
                 found = self._gradients(update, batch, ctx, ordinal)
                 ordinal += 1
                 if found is not None:
-                    self._move(update, found)
+                    self._move(update, found, ctx)
                     terms |= {f"{update.player}/{name}": value for name, value in found.items()}
         self.step, self.num_images = self.step + 1, self._drawn
         if self.ema and self.step % self.config.ema_every == 0:
@@ -152,7 +155,7 @@ class Trainer:
             found = {name: value.detach() if micro == n else found.get(name, 0) + value.detach() * share for name, value in terms.items()}
         return found
 
-    def _move(self, update: Update, terms: Terms) -> None:
+    def _move(self, update: Update, terms: Terms, ctx: Context) -> None:
         optimizer, scaler = self.optimizers[update.player], self.scalers[update.player]
         gradients = [p.grad for p in optimizer.parameters if p.grad is not None]
         self.ranks.average(gradients)
@@ -162,7 +165,7 @@ class Trainer:
         optimizer.schedule(self.progress, self.num_images)
         optimizer.step(scaler)
         if update.after:
-            update.after()
+            update.after(ctx)
 
     def _guard(self, update: Update, terms: Terms, gradients: list[Tensor], *, scaled: bool) -> None:
         """Stop non-finite numbers before the optimizer step, and clip. On an accelerator a bad gradient is zeroed at once and reported

@@ -4,6 +4,8 @@
     python benchmarks/quality/measure.py precision   bar 3: the conditional runs of digits in float32, 3 seeds: what bf16 costs in quality
     python benchmarks/quality/measure.py mixtures    bar 2: r3gan on ring and grid, 5 seeds; every other game, one seed, the same CPU budget
     python benchmarks/quality/measure.py games       every game on digits with its own preset, one seed
+    python benchmarks/quality/measure.py shapes      the games that draw pictures on 32x32 shapes, at most 600 CPU-seconds each, one seed
+    python benchmarks/quality/measure.py few         stylegan2 on 100 shapes, with ADA and without, 3 seeds
 
 Each training is a process of its own with one thread. Where a budget of CPU-seconds is set the training ends there, whatever
 it has reached; schedules belong to the preset's number of images. The pictures of seed 0 that the games' pages show (docs/images) are drawn here too.
@@ -24,6 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 GAMES = ("gan", "cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "acgan", "sngan", "r3gan")
+PICTURE_GAMES = ("sagan", "biggan", "biggan_deep", "progan", "stylegan", "stylegan2", "stylegan3", "transgan", "projectedgan", "infogan")
+SHAPES_METRICS = ["fid_random", "kid_random", "precision_random", "recall_random", "coverage_random", "near_copies"]
+"""In the features of a fixed random convolutional net: no weights for such pictures are published."""
 MIXTURES = ("toy:ring8", "toy:grid25")
 
 
@@ -42,7 +47,21 @@ def plan(name: str) -> list[dict]:
         ours = [row("r3gan", data, seed, 120) for data in MIXTURES for seed in range(5)]
         others = [(game, 5_000_000 if game in ("wgan", "wgan_gp", "sngan") else 3_600_000) for game in GAMES if game not in ("r3gan", "cgan", "acgan")]
         return ours + [row(game, data, 0, 120, images=images) for game, images in others for data in MIXTURES]  # about the whole budget each
-    return [row(game, "digits", 0, 120) for game in GAMES]
+    if name == "shapes":
+        return [row(game, "shapes", 0, 600) for game in ("dcgan", "r3gan", *PICTURE_GAMES)]
+    if name == "few":
+        ways = (("with ADA", "bgc"), ("without", ""))
+        return [row("stylegan2", "shapes", seed, 600, f"100 pictures, {way}", ada=ada) | {"length": 100} for way, ada in ways for seed in range(3)]
+    return [row(game, "digits", 0, 120 if game in GAMES else 600) for game in (*GAMES, *PICTURE_GAMES)]
+
+
+def open_data(task: dict):
+    """The data of a task; shapes are 32x32 with their shape for a label."""
+    from agon.data import open_dataset
+
+    if task["data"] != "shapes":
+        return open_dataset(task["data"])
+    return open_dataset("shapes", size=32, label="shape", length=task.get("length", 20_000), seed=1 if task.get("fresh") else 0)
 
 
 def work(task: dict) -> dict:
@@ -52,15 +71,14 @@ def work(task: dict) -> dict:
     torch.set_num_threads(1)
     from agon import catalog
     from agon.config import build
-    from agon.data import open_dataset
     from agon.media import save_image
     from agon.metrics.evaluate import evaluate
     from agon.run import draw, snapshot
     from agon.train.randomness import mix
     from agon.train.trainer import Trainer
 
-    source, cls = open_dataset(task["data"]), catalog.load(task["game"])
-    preset = cls.preset_for(source.spec)
+    source, cls = open_data(task), catalog.load(task["game"])
+    preset = "few" if task["name"] == "few" else cls.preset_for(source.spec)
     config = build(cls.Config, cls.presets[preset].fields, {**task["fields"], "seed": task["seed"]})
     torch.manual_seed(mix(config.seed))
     trainer = Trainer(cls(config, source.spec), source, device="cpu")
@@ -70,9 +88,13 @@ def work(task: dict) -> dict:
     seconds = time.process_time() - start
     with trainer.averaged() as game:
         conditional = bool(getattr(game, "condition_dim", 0))
-        results = evaluate(lambda n, *, seed=0, **given: draw(game, n, seed=seed, **given), source, conditional=conditional)
-        if task["seed"] == 0 and task["name"] in ("games", "mixtures"):
-            save_image(snapshot(game, source), IMAGES / f"{task['game']}-{task['data'].removeprefix('toy:')}.png", overwrite=True)
+        # few pictures are measured against many fresh ones: what counts is the distribution they come from
+        real = open_data({**task, "length": 5_000, "fresh": True}) if task["name"] == "few" else source
+        metrics = SHAPES_METRICS if task["data"] == "shapes" else None
+        results = evaluate(lambda n, *, seed=0, **given: draw(game, n, seed=seed, **given), real, metrics, conditional=conditional)
+        if task["seed"] == 0 and task["name"] in ("games", "mixtures", "shapes", "few"):
+            way = {"few": "-few-" + ("ada" if task["fields"].get("ada") else "plain")}.get(task["name"], "")
+            save_image(snapshot(game, source), IMAGES / f"{task['game']}-{task['data'].removeprefix('toy:')}{way}.png", overwrite=True)
     kept = ("metric", "value", "standard_error", "num_real", "num_fake", "reference")
     return {
         **task, "preset": preset, "cpu_seconds": round(seconds, 1), "images": trainer.num_images, "of_images": config.images, "precision": trainer.precision,
@@ -89,7 +111,8 @@ def machine() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=("digits", "precision", "mixtures", "games"))
+    parser.add_argument("name", choices=("digits", "precision", "mixtures", "games", "shapes", "few"))
+    parser.add_argument("--only", help="these games alone, comma-separated; rows of others stay as they are")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--again", action="store_true", help="repeat runs that are in the file")
     options = parser.parse_args()
@@ -102,6 +125,8 @@ def main() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     for task in plan(options.name):
         done = next((r for r in old if all(r.get(k) == v for k, v in task.items())), None)
+        if done is None and options.only and task["game"] not in options.only.split(","):
+            continue
         if done is None:
             command = [sys.executable, "-W", "ignore", __file__, options.name, "--task", json.dumps({**task, "name": options.name})]
             finished = subprocess.run(command, capture_output=True, text=True, env=environment)

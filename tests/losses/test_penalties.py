@@ -12,7 +12,7 @@ from agon.config import build
 from agon.data.source import DataSpec
 from agon.layers.init import initialise
 from agon.losses import penalties
-from agon.networks import build_backbone
+from agon.networks import family
 from agon.networks.discriminator import Discriminator
 from agon.two_player import TwoPlayerConfig
 
@@ -165,6 +165,24 @@ def test_sixteen_bit_samples_are_penalised_in_float32(name):
     assert torch.equal(found, expected)
 
 
+def test_path_lengths_of_a_linear_generator_are_its_jacobians():
+    """A generator w -> A w: J^T y is A^T y; squares summed over w, averaged over layers."""
+    torch.manual_seed(0)
+    matrix = torch.randn(3 * 4 * 6, 2 * 5)
+    w, noise = torch.randn(7, 2, 5, requires_grad=True), torch.randn(7, 3, 4, 6)
+    found = penalties.path_lengths(lambda w: (w.flatten(1) @ matrix.T).view(-1, 3, 4, 6), w, noise)
+    expected = ((noise.flatten(1) / 24**0.5) @ matrix).view(7, 2, 5).square().sum(2).mean(1).sqrt()
+    torch.testing.assert_close(found, expected)
+
+
+def test_path_lengths_can_be_learned_from():
+    net, w = nn.Linear(5, 12), torch.randn(4, 1, 5)
+    w.requires_grad_()
+    lengths = penalties.path_lengths(lambda w: net(w[:, 0]).square().view(-1, 3, 2, 2), w, torch.randn(4, 3, 2, 2))
+    lengths.sum().backward()
+    assert net.weight.grad.abs().min() > 0 and w.grad.abs().max() > 0
+
+
 # --- real discriminators --------------------------------------------------------------------------------------------------------------
 
 SPEC = DataSpec("image", (3, 8, 8))
@@ -176,7 +194,7 @@ def discriminator(network):
         TwoPlayerConfig,
         {"network": network, "width": 8, "blocks": 1, "base_size": 2, "discriminator_norm": "none", "discriminator_hidden": [16, 16]},
     )
-    backbone = build_backbone(config, SPEC, 0)
+    backbone = family(config, SPEC).backbone(config, SPEC, 0)
     module = Discriminator(backbone, "none", 0, bias=False)
     initialise(module, "orthogonal")  # r3gan's blocks start at zero, and their first layers then have no slope
     return module

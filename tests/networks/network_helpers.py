@@ -4,7 +4,7 @@ import torch
 
 from agon.config import build
 from agon.data.source import DataSpec
-from agon.networks import build_backbone, build_generator
+from agon.networks import build_generator, family
 from agon.two_player import TwoPlayerConfig
 
 
@@ -20,7 +20,7 @@ def networks(spec, condition_dim=0, **fields):
     """(generator, backbone that is given the condition as an input) with weights drawn from seed 0."""
     torch.manual_seed(0)
     config = config_of(**fields)
-    return build_generator(config, spec, condition_dim), build_backbone(config, spec, condition_dim)
+    return build_generator(config, spec, condition_dim), family(config, spec).backbone(config, spec, condition_dim)
 
 
 def randomise(module, scale=0.3):

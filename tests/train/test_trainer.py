@@ -277,7 +277,7 @@ def test_after_is_called_after_each_optimizer_step():
     found = []
 
     def plan(game):
-        def clip():
+        def clip(ctx):
             found.append(game.right.weight.abs().max().item())
             with torch.no_grad():
                 game.right.weight.clamp_(-0.01, 0.01)
@@ -292,7 +292,7 @@ def test_after_is_called_after_each_optimizer_step():
 
 def test_none_passes_and_is_not_logged():
     called = []
-    trainer = duel(plan=lambda g: stage(Update("left", noting(g, "a", [], result=False), after=lambda: called.append(1)), Update("right", g.right_loss)))
+    trainer = duel(plan=lambda g: stage(Update("left", noting(g, "a", [], result=False), after=lambda ctx: called.append(1)), Update("right", g.right_loss)))
     before = weights(trainer)
     records = advance(trainer, 5)
     assert same(before, weights(trainer), LEFT) and not same(before, weights(trainer), RIGHT)
@@ -319,6 +319,32 @@ def test_stages_follow_the_images():
     expected += [("third", 40, 0), ("third", 48, 0.25), ("third", 56, 0.5), ("third", 64, 0.75)]
     assert seen == expected
     assert [record["stage"] for record in notes.records] == [name for name, _, _ in expected]
+
+
+def test_a_stage_may_begin_with_fresh_optimizers_also_right_after_a_resume(tmp_path):
+    """Adam's first step with moments of its own is lr * sign(gradient), whatever came before."""
+
+    def plan(game):
+        updates = (Update("left", game.left_loss), Update("right", game.right_loss))
+        return [Stage("one", updates, 24), Stage("two", updates, fresh_optimizers=True)]
+
+    def trained(steps):
+        trainer = duel(plan=plan, images=80, batch_size=8, **{"optimizer.lr": 0.01})
+        advance(trainer, steps)
+        return trainer
+
+    straight, stopped = trained(3), trained(3)
+    before = weights(straight)
+    advance(straight, 1)
+    after = weights(straight)
+    for name in LEFT + RIGHT:
+        torch.testing.assert_close((after[name] - before[name]).abs(), torch.full_like(after[name], 0.01), atol=1e-5, rtol=1e-3)
+    resumed = duel(plan=plan, images=80, batch_size=8, **{"optimizer.lr": 0.01})
+    resumed.load(stopped.save(tmp_path))
+    advance(resumed, 1)
+    assert same(weights(resumed), after)
+    advance(straight, 1)
+    assert straight.optimizers["left"].torch.state[straight.optimizers["left"].parameters[0]]["step"] == 2  # forgotten once
 
 
 def test_a_resumed_run_is_in_the_stage_of_its_clock(tmp_path):

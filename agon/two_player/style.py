@@ -1,0 +1,85 @@
+"""What the style-based games share: a mapping network to w, mixing while training, truncation, noise and mixing when sampling.
+
+StyleGAN, StyleGAN2 and StyleGAN3 each state their networks and regularisation; this says how their latents are handled.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agon.errors import UserError
+from agon.game import Draws
+from agon.two_player.game import TwoPlayerGame
+
+NOISES = ("const", "random", "none")
+
+
+class StyleGame(TwoPlayerGame):
+    """A game whose generator has ``mapping(latent, condition, truncation, truncation_layers) -> w (N, num_ws, w_dim)`` and
+    ``synthesis(w, draws, noise) -> samples``."""
+
+    condition_mode = "own"
+    controls = ("truncation", "truncation_layers", "noise", "mix_seed", "mix_layers", "w")
+    mixing: float = 0.0
+    """Probability that a sample's styles come from two latents while training."""
+
+    def make(self, latent: Tensor, condition: Tensor | None, draws: Draws) -> Tensor:
+        return self.generator(latent, condition, draws, mixing=self.mixing)
+
+    def render(
+        self, latent: Tensor, condition: Tensor | None, draws: Draws, *, truncation: float = 1.0, truncation_layers: int | None = None, noise: str = "const",
+        mix_seed: int | None = None, mix_layers: str = "", w: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``truncation``: 1 none, 0 the mean picture; ``truncation_layers``: only so many layers, from the coarsest. ``noise``: "const", "random", "none".
+        ``mix_seed``, ``mix_layers``: these layers' styles ("4-", "0-3,6") come from that seed. ``w``: (N, num_ws, w_dim) or (N, w_dim) in place of latents."""
+        if noise not in NOISES:
+            raise UserError("There is no noise mode '{noise}'. Expected one of: {known}.", noise=noise, known=", ".join(NOISES))
+        mapping, layers = self.generator.mapping, self.generator.num_ws
+        w = mapping(latent, condition, truncation, truncation_layers) if w is None else self._given(w, len(latent)).to(latent.device)
+        if mix_seed is not None:
+            other = self.draw_latent(len(latent), torch.Generator().manual_seed(mix_seed)).to(latent.device)
+            chosen = layer_numbers(mix_layers or f"{layers // 2}-", layers).to(w.device)
+            w = torch.where(chosen[:, None], mapping(other, condition, truncation, truncation_layers), w)
+        return self.generator.synthesis(w, draws if noise == "random" else None, noise)
+
+    @torch.no_grad()
+    def mapping(self, latent: Tensor, label: Tensor | None = None, *, truncation: float = 1.0, truncation_layers: int | None = None) -> Tensor:
+        """(n, num_ws, w_dim) styles of latents (n, latent_dim); by default labels are drawn uniformly, always the same for one n."""
+        device = next(self.generator.parameters()).device
+        condition = self._sampling_condition(len(latent), label, None, torch.Generator().manual_seed(0))
+        return self.generator.mapping(latent.to(device), None if condition is None else condition.to(device), truncation, truncation_layers)
+
+    @torch.no_grad()
+    def styles(self, n: int, *, seed: int, label: Tensor | None = None, **truncation) -> Tensor:
+        """(n, num_ws, w_dim) styles of the latents and labels that ``sample`` draws with this seed."""
+        generator = torch.Generator().manual_seed(seed)
+        latent = self.draw_latent(n, generator)
+        condition = self._sampling_condition(n, label, None, generator)
+        device = next(self.generator.parameters()).device
+        return self.generator.mapping(latent.to(device), None if condition is None else condition.to(device), **truncation)
+
+    @torch.no_grad()
+    def from_w(self, w: Tensor, label: Tensor | None = None) -> Tensor:
+        """(n, *spec.shape) pictures of styles, (n, num_ws, w_dim) or (n, w_dim), with constant noise, not clamped. ``label`` has no part in it."""
+        device = next(self.generator.parameters()).device
+        return self.generator.synthesis(self._given(w, len(w)).to(device), None, "const").float()
+
+    def _given(self, w: Tensor, n: int) -> Tensor:
+        shape = (self.generator.num_ws, self.generator.w_dim)
+        w = w[:, None].expand(-1, shape[0], -1) if w.dim() == 2 else w
+        if tuple(w.shape) != (n, *shape):
+            raise UserError("w has shape {given}. Expected {n} x {layers} x {length}, or {n} x {length}.",
+                            given=tuple(w.shape), n=n, layers=shape[0], length=shape[1])  # fmt: skip
+        return w.float()
+
+
+def layer_numbers(text: str, count: int) -> Tensor:
+    """``"0-3,6"``, ``"4-"`` -> (count,) booleans. Raises UserError for anything else."""
+    chosen = torch.zeros(count, dtype=torch.bool)
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or last and not last.isdecimal() or int(first) >= count:
+            raise UserError("'{text}' names no layers. Expected numbers from 0 to {last} such as 0-3,6 or 4-.", text=text, last=count - 1)
+        chosen[int(first) : (int(last) if last else count - 1) + 1 if dash else int(first) + 1] = True
+    return chosen
