@@ -27,7 +27,7 @@ def build_generator(config, spec: DataSpec, condition_dim: int) -> nn.Module:
     return family(config, spec).generator(config, spec, condition_dim)
 
 
-def build_discriminator(config, spec: DataSpec, condition_dim: int, mode: str) -> nn.Module:
+def build_discriminator(config, spec: DataSpec, mode: str, condition_dim: int) -> nn.Module:
     """The discriminator of the same family. ``mode``: how a common head takes the condition (agon/networks/discriminator.py)."""
     architecture = family(config, spec)
     if hasattr(architecture, "discriminator"):

@@ -125,6 +125,14 @@ class TwoPlayerConfig(TrainConfig):
     """Standard deviation of the step to a neighbouring latent."""
     feature_matching: float = 0.0
     """Weight of the distance between the mean features of real and fake samples in the generator's turn (Salimans et al. 2016). 0: off."""
+    class_loss: Literal["none", "contrastive", "d2d_ce"] = "none"
+    """How a conditional discriminator uses classes, in place of its own way: ContraGAN's contrastive loss or ReACGAN's data-to-data cross-entropy."""
+    class_weight: float = 1.0
+    """Weight of the class loss, or of ACGAN's classification terms, in both turns."""
+    class_temperature: float = 0.0
+    """Temperature of the class loss. 0: the published one (1 and 0.5)."""
+    class_embedding_dim: int = 512
+    """Length of the embedding that the class loss compares."""
     latent_step: float = 0.0
     """Latent optimisation (LOGAN, Wu et al. 2019): latents move by so much of their natural gradient before both turns (0.9). 0: off."""
     latent_damping: float = 5.0
@@ -168,7 +176,7 @@ class TwoPlayerConfig(TrainConfig):
 
     def _check_options(self):
         for name in ("ada_target", "ada_p", "apa_target", "lecam_weight", "lecam_start_images", "cr_weight", "bcr_real_weight", "bcr_fake_weight",
-                     "zcr_discriminator_weight", "zcr_generator_weight", "zcr_sigma", "feature_matching", "latent_step"):
+                     "zcr_discriminator_weight", "zcr_generator_weight", "zcr_sigma", "feature_matching", "latent_step", "class_weight", "class_temperature"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("ada_images", "ada_every", "apa_images", "latent_damping"):
             require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")

@@ -42,15 +42,14 @@ class TwoPlayerGame(Game):
         self._check(config, spec)
         self.condition_dim = self._condition_dim(config, spec)
         self.takes_labels = bool(self.condition_dim) and not self._by_vector()
-        mode = self.condition_mode if self.condition_dim else "none"
         self.generator = build_generator(config, spec, self.condition_dim)
         if config.latent_components:
             self.generator = MixtureLatent(self.generator, config.latent_dim, config.latent_components, config.latent_width)
         # points of any scale are played in units of their own standard deviation
         self.register_buffer("shift", torch.tensor(spec.mean or 0.0, dtype=torch.float32))
         self.register_buffer("scale", torch.tensor(spec.std or 1.0, dtype=torch.float32))
-        self.discriminator = build_discriminator(config, spec, self.condition_dim, mode)
-        self.options = build_options(config, spec)
+        self.discriminator = build_discriminator(config, spec, *self.head())
+        self.options = build_options(config, spec, self.discriminator)
         self.coupled = {name.partition(".")[0] for name in self.batch_coupled()}
         for network in (self.generator, self.discriminator):
             initialise(network, config.init)
@@ -76,10 +75,14 @@ class TwoPlayerGame(Game):
 
     # --- who plays, and in what order -------------------------------------------------------------------------------------------------
 
+    def head(self) -> tuple[str, int]:
+        """How the discriminator's head takes the condition, and how long that is."""
+        return (self.condition_mode if self.condition_dim and self.config.class_loss == "none" else "none"), self.condition_dim
+
     def players(self) -> dict[str, Player]:
         config = self.config
         theirs = dataclasses.replace(config.optimizer, lr=config.discriminator_lr or config.optimizer.lr)
-        return {"discriminator": Player((self.discriminator,), theirs), "generator": Player((self.generator,), config.optimizer)}
+        return {"discriminator": Player((self.discriminator, self.options), theirs), "generator": Player((self.generator,), config.optimizer)}
 
     def stages(self) -> list[Stage]:
         config = self.config
