@@ -23,7 +23,7 @@ from agon.locale import translate
 
 FOLDER = Path(__file__).parent
 # The order of help: what a newcomer needs first. A verb that is not named here (a later file) comes after these.
-ORDER = ("train", "sample", "evaluate", "data", "list", "show", "doctor")
+ORDER = ("train", "sample", "evaluate", "data", "import", "export", "list", "show", "doctor")
 
 
 class Parser(argparse.ArgumentParser):

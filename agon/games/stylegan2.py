@@ -135,7 +135,8 @@ class StyleGAN2(StyleGame):
         if self.config.freeze_discriminator:
             blocks = [(int(name[1:]), name) for name, _ in self.discriminator.named_children() if name[1:].isdecimal()]
             frozen = {name for _, name in sorted(blocks, reverse=True)[: self.config.freeze_discriminator]}
-            theirs = dataclasses.replace(theirs, modules=tuple(module for name, module in self.discriminator.named_children() if name not in frozen))
+            moving = tuple(module for name, module in self.discriminator.named_children() if name not in frozen)
+            theirs = dataclasses.replace(theirs, modules=(*moving, self.options))
         return players | {"discriminator": theirs}
 
     def batch_coupled(self):

@@ -29,7 +29,7 @@ class SpectralNorm(nn.Module):
         matrix = self._matrix(weight.detach())
         self.register_buffer("left", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
         self.register_buffer("right", F.normalize(torch.randn_like(matrix[0]), dim=0))
-        for _ in range(FIRST_ITERATIONS):
+        for _ in range(0 if weight.is_meta else FIRST_ITERATIONS):
             self.iterate(weight)
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -51,10 +51,11 @@ class SpectralNorm(nn.Module):
 def spectral_normalise(network: nn.Module) -> None:
     """Divide the weight of every linear and convolution layer of ``network`` by its largest singular value.
 
-    A linear layer marked ``part_of_norm`` keeps its scale. Raises UserError for a layer of zeros, whose largest singular value is 0.
+    A layer marked ``part_of_norm`` (a norm's gains and shifts) or ``free_scale`` (an embedding of classes) keeps its scale. Raises UserError for a
+    layer of zeros, whose largest singular value is 0.
     """
     for module in list(network.modules()):
-        if isinstance(module, WEIGHTED) and not getattr(module, "part_of_norm", False):
+        if isinstance(module, WEIGHTED) and not (getattr(module, "part_of_norm", False) or getattr(module, "free_scale", False)):
             if not module.weight.is_meta and not module.weight.any():
                 raise UserError(
                     "Weights that start at 0 cannot be divided by their largest singular value. Set init to "

@@ -3,18 +3,22 @@
 ResNeXt-ified residual blocks, 1x1, grouped 3x3, 1x1, with two biased leaky ReLUs and no normalisation; the last convolution of a block
 starts at 0, the others by fix-up scaling (Zhang et al. 2019). Resampling is bilinear ([1, 2, 1] with [1, 1]); the first resolution is a
 learned basis weighted by the latent. CIFAR-10 (four stages of 768, two blocks, 96 groups, latent 64): 20,732,160 and 20,683,776
-parameters, with ten classes 20,781,952 and 21,280,512. No output activation.
+parameters, with ten classes 20,781,952 and 21,280,512. No output activation. Stages may have widths, numbers of blocks and of groups of their own
+(:func:`plan`), as the published networks for larger pictures have.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agon.data.source import DataSpec
+from agon.errors import UserError
 from agon.layers.rectifier import rectify
 from agon.networks.discriminator import with_condition, with_planes
 from agon.networks.sizes import doublings
@@ -82,9 +86,36 @@ class Resample(nn.Module):
         return x if self.conv is None else self.conv(x)
 
 
-def stage(channels: int, config, num_blocks: int) -> list[nn.Module]:
-    cardinality = max(1, channels // config.group_width)
-    return [Block(channels, cardinality=cardinality, expansion=config.expansion, num_blocks=num_blocks) for _ in range(config.blocks)]
+@dataclass(frozen=True)
+class StagePlan:
+    """One resolution: its width, its residual blocks and the groups of their 3x3 convolutions."""
+
+    width: int
+    blocks: int
+    groups: int
+
+    def build(self, expansion: int, num_blocks: int) -> list[nn.Module]:
+        """``num_blocks``: of the whole network, for the fix-up scaling."""
+        return [Block(self.width, cardinality=self.groups, expansion=expansion, num_blocks=num_blocks) for _ in range(self.blocks)]
+
+
+def plan(config, num_stages: int, width: int) -> list[StagePlan]:
+    """The stages from the lowest resolution up: those of ``config.widths``, ``stage_blocks`` and ``cardinalities`` where they are given, else all alike.
+
+    Raises UserError where their number does not fit that of the resolutions.
+    """
+    given = {name: tuple(getattr(config, name, ())) for name in ("widths", "stage_blocks", "cardinalities")}
+    for name, values in given.items():
+        if values and len(values) != num_stages:
+            raise UserError(
+                "'{field}' has {found} numbers and these pictures have {expected} resolutions. Expected one number for each, from the lowest up: "
+                "change it, base_size or --data.size.",
+                field=name, found=len(values), expected=num_stages,
+            )  # fmt: skip
+    widths = given["widths"] or (width,) * num_stages
+    blocks = given["stage_blocks"] or (config.blocks,) * num_stages
+    groups = given["cardinalities"] or tuple(max(1, each // config.group_width) for each in widths)
+    return [StagePlan(*each) for each in zip(widths, blocks, groups, strict=True)]
 
 
 class R3GANGenerator(nn.Module):
@@ -93,17 +124,18 @@ class R3GANGenerator(nn.Module):
     def __init__(self, config, spec: DataSpec, condition_dim: int):
         super().__init__()
         times, base = doublings(spec, config.base_size)
-        width = config.width
+        stages = plan(config, times + 1, config.width)
+        width = stages[0].width
         self.embedding = scaled(nn.Linear(condition_dim, config.embedding_dim, bias=False), 1.0) if condition_dim else None
         latent_dim = config.latent_dim + (config.embedding_dim if condition_dim else 0)
         self.basis = nn.Parameter(torch.randn(width, *base))
         self.project = scaled(nn.Linear(latent_dim, width, bias=False), 1.0)
-        num_blocks = (times + 1) * config.blocks
-        layers = stage(width, config, num_blocks)
-        for _ in range(times):
-            layers += [Resample(width, width, up=True), *stage(width, config, num_blocks)]
+        num_blocks = sum(stage.blocks for stage in stages)
+        layers = stages[0].build(config.expansion, num_blocks)
+        for before, after in pairwise(stages):
+            layers += [Resample(before.width, after.width, up=True), *after.build(config.expansion, num_blocks)]
         self.layers = nn.Sequential(*layers)
-        self.to_picture = conv(width, spec.shape[0], 1)
+        self.to_picture = conv(stages[-1].width, spec.shape[0], 1)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         latent = with_condition(latent, None if self.embedding is None else self.embedding(condition))
@@ -119,15 +151,16 @@ class R3GANBackbone(nn.Module):
     def __init__(self, config, spec: DataSpec, in_channels: int):
         super().__init__()
         times, base = doublings(spec, config.base_size)
-        width = config.discriminator_width or config.width
-        self.from_picture = conv(in_channels, width, 1)
-        num_blocks = (times + 1) * config.blocks
+        stages = plan(config, times + 1, config.discriminator_width or config.width)[::-1]
+        width = stages[-1].width
+        self.from_picture = conv(in_channels, stages[0].width, 1)
+        num_blocks = sum(stage.blocks for stage in stages)
         layers: list[nn.Module] = []
-        for _ in range(times):
-            layers += [*stage(width, config, num_blocks), Resample(width, width, up=False)]
-        self.layers = nn.Sequential(*layers, *stage(width, config, num_blocks))
+        for before, after in pairwise(stages):
+            layers += [*before.build(config.expansion, num_blocks), Resample(before.width, after.width, up=False)]
+        self.layers = nn.Sequential(*layers, *stages[-1].build(config.expansion, num_blocks))
         self.basis = scaled(nn.Conv2d(width, width, base, groups=width, bias=False), 1.0)
-        self.out_features = width
+        self.out_features = self.embedding_dim = width  # a bilinear head's embedding is as long as the features, however long
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.basis(self.layers(self.from_picture(with_planes(x, condition)))).flatten(1)

@@ -13,6 +13,8 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import agon.run  # noqa: E402
+from agon import catalog  # noqa: E402
+from agon.config import build  # noqa: E402
 from agon.train import trainer as engine  # noqa: E402
 
 KILL_AT, STEPS = 27, 60
@@ -31,7 +33,8 @@ def train(folder, game, *, kill=False, **fields):
     import torch
 
     torch.set_num_threads(1)
-    steps_images = 8 * (5 if game in ("wgan", "wgan_gp", "sngan") else 1)
+    cls = catalog.load(game)
+    steps_images = 8 * build(cls.Config, cls.presets["tiny"].fields).num_critic  # each critic step draws a batch
     options = {"batch_size": 8, "checkpoint_every_images": 20 * steps_images, "sample_every_images": 10**9, "ema_every": 3, **fields}
     agon.run.train(game, "digits", preset="tiny", out=folder, steps=STEPS, **options)
 

@@ -1,0 +1,130 @@
+"""Progressive Growing of GANs for Improved Quality, Stability, and Variation (Karras et al., 2018), https://arxiv.org/abs/1710.10196.
+
+Both networks begin at 4x4 pixels and grow: a stable phase, then the next resolution is faded in, up to the full size (section 2, appendix A.1).
+Equalised learning rate, pixel norm and minibatch standard deviation (sections 3 and 4); WGAN-GP with one critic step and a small term that keeps D(x)
+near 0 (appendix A.1, epsilon_drift 0.001); Adam 1e-3 with betas 0 and 0.99, forgotten at every phase. With labels the discriminator also names the
+class, of real and fake samples alike, as in the authors' code (AC-GAN).
+
+Differs from the authors' code: one batch size for all resolutions; the lengths of the laptop presets' phases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+
+from agon.config import OptimizerConfig, Preset, require
+from agon.game import Stage
+from agon.layers.progressive import Growth, faded, set_lod
+from agon.losses.adversarial import wasserstein_critic, wasserstein_generator
+from agon.networks.sizes import doublings
+from agon.two_player import TINY, Penalty, TwoPlayerConfig, TwoPlayerGame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TwoPlayerConfig):
+    network: Literal["progan"] = "progan"
+    latent_dim: int = 512
+    channel_base: int = 16384
+    """A resolution of s pixels has this / s channels (the authors' fmap_base is half of it)."""
+    channel_max: int = 512
+    """The most channels of any layer."""
+    minibatch_std: int = 4
+    """Samples in a group of the minibatch standard deviation; 0: off."""
+    fused_scale: bool = True
+    """The discriminator's bias and rectifier come after downsampling (the authors' TensorFlow code); false: before it (the paper's table 2)."""
+    start_size: int = 4
+    """Smallest side, in pixels, of the pictures that the run begins with."""
+    stable_images: int = 600_000
+    """Real images at a resolution before the next one is faded in."""
+    fade_images: int = 600_000
+    """Real images while the next resolution is faded in."""
+    penalty: Penalty = "wgan_gp"
+    enlarge: bool = True
+    """While growing, pictures are enlarged to the full size before the discriminator sees them (the authors' TensorFlow code; the smaller the pictures, the
+    steeper the critic may be). false: it sees them as they are, as in most ports."""
+    drift: float = 0.001
+    """Weight of the mean of D(x)^2 (epsilon_drift)."""
+    class_weight: float = 1.0
+    """Weight of the classification terms in both turns."""
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, beta1=0.0, beta2=0.99)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("channel_base", "channel_max", "start_size"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "a number above 0")
+        for name in ("minibatch_std", "stable_images", "fade_images", "drift", "class_weight"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(not self.latent_components, "latent_components", self.latent_components, "0 in a game that grows")
+
+
+LAPTOP = {
+    "batch_size": 32, "latent_dim": 64, "channel_max": 64, "stable_images": 10_000, "fade_images": 10_000, "optimizer.lr": 2e-3, "optimizer.schedule": "linear",
+    "ema_half_life_images": 5_000,
+}  # fmt: skip
+"""Fields that the presets for small pictures share."""
+
+
+class ProGAN(TwoPlayerGame):
+    """Outputs of the discriminator: (N,), with labels (N, 1 + num_classes), real-or-fake first."""
+
+    Config = Config
+    condition_mode = "auxiliary"
+    presets = {
+        "digits": Preset(max_size=16, fields=LAPTOP | {"images": 150_000, "channel_base": 256}),
+        "shapes": Preset(max_size=32, fields=LAPTOP | {"images": 130_000, "channel_base": 512, "start_size": 8}),
+        "image": Preset(fields={"images": 12_000_000, "batch_size": 32}, note="agon train progan --data my_pictures/"),
+        "celebahq1024": Preset(
+            auto=False,
+            fields={
+                "images": 19_000_000, "batch_size": 16, "minibatch_std": 16, "stable_images": 800_000, "fade_images": 800_000,
+                "ema_half_life_images": 11_085, "ema_rampup": 0.0, "ema_every": 1,
+            },
+            note="CelebA-HQ as published: agon train progan --preset celebahq1024 --data celeba_hq/ --data.size 1024",
+        ),
+        "tiny": Preset(
+            auto=False,
+            fields=TINY | {"base_size": 4, "channel_base": 64, "channel_max": 8, "stable_images": 24, "fade_images": 24},
+        ),
+    }  # fmt: skip
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        times, base = doublings(spec, config.base_size)
+        self.growth = Growth(times, min(base), config.start_size, config.stable_images, config.fade_images)
+
+    # --- growing ----------------------------------------------------------------------------------------------------------------------
+
+    def stages(self):
+        (stage,) = super().stages()
+        return [Stage(name, stage.updates, length, fresh_optimizers=True) for name, length in self.growth.phases()]
+
+    def prepare(self, ctx):
+        set_lod(self, self.growth.lod(ctx.num_images))
+        ctx.log("lod", self.generator.lod)
+
+    def make(self, latent, condition, draws):
+        return self.generator(latent, condition, native=not self.config.enlarge)
+
+    def real(self, batch):
+        return faded(batch.real, self.generator.level_of_detail(), enlarge=self.config.enlarge)
+
+    # --- the objective ----------------------------------------------------------------------------------------------------------------
+
+    def logits(self, outputs):
+        return outputs[:, 0] if self.condition_dim else outputs
+
+    def discriminator_terms(self, real, fake, batch):
+        scores = self.logits(real)
+        terms = {"wasserstein": wasserstein_critic(scores, self.logits(fake)), "drift": self.config.drift * scores.square().mean()}
+        if self.condition_dim:
+            terms["classes"] = self.config.class_weight * (F.cross_entropy(real[:, 1:], batch.label) + F.cross_entropy(fake[:, 1:], batch.label))
+        return terms
+
+    def generator_terms(self, fake, real, batch):
+        terms = {"wasserstein": wasserstein_generator(self.logits(fake))}
+        if self.condition_dim:
+            terms["classes"] = self.config.class_weight * F.cross_entropy(fake[:, 1:], batch.label)
+        return terms
