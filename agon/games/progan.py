@@ -35,6 +35,10 @@ class Config(TwoPlayerConfig):
     """Samples in a group of the minibatch standard deviation; 0: off."""
     fused_scale: bool = True
     """The discriminator's bias and rectifier come after downsampling (the authors' TensorFlow code); false: before it (the paper's table 2)."""
+    first_bias: Literal["channel", "element"] = "channel"
+    """The first dense layer's biases (pytorch_GAN_zoo has one for each element)."""
+    first_norm: bool = True
+    """Whether pixels are normalised between the generator's first two layers (pro_gan_pytorch does not)."""
     start_size: int = 4
     """Smallest side, in pixels, of the pictures that the run begins with."""
     stable_images: int = 600_000

@@ -52,8 +52,8 @@ class Config(TwoPlayerConfig):
         require(self.norm_eps > 0, "norm_eps", self.norm_eps, "a number above 0")
 
 
-DIGITS = SMALL | {"width": 12, "discriminator_width": 12, "latent_dim": 24, "attention": (4,), "discriminator_lr": 1e-3}
-SHAPES = DIGITS | {"images": 150_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "attention": (16,)}
+DIGITS = SMALL | {"images": 200_000, "width": 12, "discriminator_width": 12, "latent_dim": 24, "attention": (4,), "discriminator_lr": 1e-3}
+SHAPES = DIGITS | {"images": 100_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "attention": (16,)}
 
 
 class SAGAN(TwoPlayerGame):

@@ -70,20 +70,22 @@ class Config(TwoPlayerConfig):
 
 
 CPU = {
-    "latent_dim": 64, "heads": 2, "discriminator_heads": 2, "discriminator_width": 64, "discriminator_depth": 1, "base_size": 4, "num_critic": 1,
-    "optimizer.lr": 1e-3, "optimizer.schedule": "linear", "ema_half_life_images": 10_000, "batch_size": 32,
+    "latent_dim": 64, "heads": 2, "discriminator_heads": 2, "discriminator_width": 64, "discriminator_depth": 1, "base_size": 4, "num_critic": 4,
+    "optimizer.lr": 5e-4, "discriminator_lr": 1e-3, "optimizer.schedule": "linear", "ema_half_life_images": 10_000, "batch_size": 32,
 }  # fmt: skip
-"""Small Transformers that a CPU trains in minutes: one discriminator step a turn, so that the generator learns as often."""
+"""Small Transformers that a CPU trains in minutes. With one discriminator step a turn and equal learning rates the critic falls behind: on digits it rated
+fakes above real samples for the whole run, and the Fréchet distance stayed at 9.5."""
 
 
 class TransGAN(TwoPlayerGame):
     Config = Config
     presets = {
         "digits": Preset(max_size=16, fields=CPU | {
-            "images": 200_000, "width": 128, "depth": (2, 1), "pixel_shuffles": 1, "diffaugment": "",
+            "images": 300_000, "width": 128, "depth": (2, 1), "pixel_shuffles": 1, "diffaugment": "",
         }, note="agon train transgan --data digits"),
         "shapes": Preset(max_size=32, fields=CPU | {
-            "images": 80_000, "width": 256, "depth": (2, 1, 1), "patch": 4, "whole": 8, "window": 8, "diffaugment": "translation",
+            "images": 80_000, "width": 256, "depth": (2, 1, 1), "patch": 4, "whole": 8, "window": 8, "num_critic": 2,
+            "diffaugment": "translation",
         }, note="agon train transgan --data shapes"),
         "image": Preset(fields={"images": 50_000_000, "micro_batch_size": 16, "patch": 4}, note="a GPU: agon train transgan --data my_pictures/"),
         "cifar10": Preset(auto=False, fields={"images": 128_000_000, "batch_size": 64}, note="agon train transgan --data cifar10 --preset cifar10"),

@@ -60,17 +60,18 @@ def conv_then_halve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
 class FirstBlock(nn.Module):
     """(N, Z) -> (N, C, h, w): pixel norm, dense with one bias for each channel, 3x3."""
 
-    def __init__(self, latent_dim: int, channels: int, size: tuple[int, int], colours: int):
+    def __init__(self, latent_dim: int, channels: int, size: tuple[int, int], colours: int, *, element_bias: bool = False, norm: bool = True):
         super().__init__()
-        self.size = size
+        self.size, self.norm = size, norm
         self.dense = EqualizedLinear(latent_dim, channels * size[0] * size[1], bias=False, gain=GAIN / 4)
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros((channels, *size) if element_bias else channels))
         self.conv = EqualizedConv2d(channels, channels, 3, gain=GAIN)
         self.torgb = EqualizedConv2d(channels, colours, 1)
 
     def forward(self, latent: Tensor) -> Tensor:
         x = self.dense(pixel_norm(latent)).unflatten(1, (-1, *self.size))
-        x = pixel_norm(rectify(x + self.bias.to(x.dtype)[:, None, None], SLOPE))
+        x = rectify(x + self.bias.to(x.dtype).view(len(self.bias), *self.bias.shape[1:] or (1, 1)), SLOPE)
+        x = pixel_norm(x) if self.norm else x
         return pixel_norm(rectify(self.conv(x), SLOPE))
 
 
@@ -98,7 +99,7 @@ class ProGANGenerator(Progressive):
         colours, side = spec.shape[0], min(base)
         self.names = [f"b{side << k}" for k in range(times + 1)]
         widths = [channels_at(side << k, config) for k in range(times + 1)]
-        self.add_module(self.names[0], FirstBlock(config.latent_dim + condition_dim, widths[0], base, colours))
+        self.add_module(self.names[0], FirstBlock(config.latent_dim + condition_dim, widths[0], base, colours, element_bias=config.first_bias == "element", norm=config.first_norm))
         for k in range(1, times + 1):
             self.add_module(self.names[k], UpBlock(widths[k - 1], widths[k], colours))
 

@@ -102,7 +102,7 @@ class StyledLayer(nn.Module):
         wide = torch.promote_types(x.dtype, self.bias.dtype)
         bias, strength = self.bias.to(wide)[:, None, None], self.noise_strength.to(wide)[:, None, None]
         if noise != "none":
-            bias = bias + strength * (self.noise_const if noise == "const" else draws.normal(len(w), 1, *self.size))
+            bias = bias + strength * (self.noise_const if noise == "const" else draws.normal(w.shape[0], 1, *self.size))
         x = rectify(x + bias.to(x.dtype), SLOPE)
         with torch.autocast(x.device.type, enabled=False):
             x = adaptive_instance_norm(x, self.affine(w.to(self.affine.weight.dtype)).to(wide))
@@ -122,7 +122,7 @@ class SynthesisBlock(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, draws: Draws | None, noise: str) -> Tensor:
         if self.const is not None:
-            x = self.const.expand(len(w), -1, -1, -1)
+            x = self.const.expand(w.shape[0], -1, -1, -1)
         x = self.conv0(x, w[:, 2 * self.index], draws, noise)
         return self.conv1(x, w[:, 2 * self.index + 1], draws, noise)
 

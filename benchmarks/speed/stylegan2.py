@@ -147,9 +147,8 @@ def memory(which: str) -> None:
     torch.set_num_threads(1)
     nets, (z, real) = side(which), inputs()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(2):
-        for name in PHASES:
-            phase(name, which, nets, z, real)
+    for name in PHASES:
+        phase(name, which, nets, z, real)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"peak_mb": round(peak / 1024, 1), "before_mb": round(before / 1024, 1)}))
 

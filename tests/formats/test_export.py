@@ -18,7 +18,7 @@ from agon import catalog, cli
 from agon.config import build, to_dict
 from agon.data.source import DataSpec
 from agon.errors import UserError
-from agon.formats.export import export, load_exported
+from agon.formats.export import export, load_exported, portable
 from agon.formats.export.graph import compared, onnx_graph, torch_program
 from agon.formats.export.sampler import Sampler, checked, difference
 from agon.formats.export.weights import packed
@@ -201,6 +201,14 @@ def test_every_damaged_byte_is_found(trained, tmp_path):
     path.write_bytes(content[:-7])
     with pytest.raises(UserError, match="cannot be read"):
         load_exported(path)
+
+
+def test_a_file_that_only_training_needs_is_not_asked_for(tmp_path):
+    """A projected discriminator's frozen network stays behind, wherever it lies."""
+    network = tmp_path / "features.pt"
+    network.write_bytes(b"")
+    fields = {"features": str(network), "width": 3, "optimizer": {"name": "adam", "other": "../features.pt"}, "kinds": ["a"]}
+    assert portable(fields) == {"width": 3, "optimizer": {"name": "adam"}, "kinds": ["a"]}
 
 
 # --- the folder for the Hub -----------------------------------------------------------------------------------------------------------

@@ -175,6 +175,7 @@ def gadgets(marker):
         "object array": (EMPTY + b"(K\x01K\x01\x85" + OBJECTS + b"\x89]tb", "O8"),
         "object scalar": (call(named("numpy.core.multiarray", "scalar"), OBJECTS, raw(b"x" * 8)), "O8"),
         "array of a list": (EMPTY + b"(K\x01K\x01\x85" + DTYPE + b"\x89](K\x01etb", "list"),
+        "array of no type": (EMPTY + b"(K\x01K\x01\x85N\x89" + raw(b"x" * 8) + b"tb", "array of objects"),
         "array of records": (DTYPE + b"(K\x03" + text("<") + b"N)}K\x00K\x00K\x00tb", "records"),
         "array of text": (call(named("numpy", "dtype"), text("U8")), "U8"),
         "new numpy's array of objects": (call(named("numpy._core.multiarray", "scalar"), OBJECTS, raw(b"x" * 8)), "O8"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from agon import cli
+from agon import catalog, cli
 from agon.errors import UserError
 from agon.formats.imported import import_file
 from agon.formats.persistent import Names
@@ -221,3 +221,23 @@ def test_the_tree_is_the_file(tmp_path):
         assert torch.equal(found["twice"][0], shared) and torch.equal(found["twice"][1], shared[2:4])
         assert all(found[name] == tree[name] for name in ("numbers", "text", "bytes", "set", "scalar", "flag", "dtype"))
         assert np.array_equal(found["array"].tensor.numpy(), tree["array"]) and np.array_equal(found["column"].tensor.numpy(), tree["column"])
+
+
+def test_a_progan_port_is_exact_or_refused(tmp_path):
+    """pytorch_GAN_zoo: every scale is sqrt(2 / fan_in), of biases too; where Agon's is another, the weights take the difference."""
+    shapes = {
+        "formatLayer": (96, 5), "groupScale0.0": (6, 6, 3, 3), "toRGBLayers.0": (3, 6, 1, 1), "toRGBLayers.1": (3, 6, 1, 1), "scaleLayers.0.0": (6, 6, 3, 3),
+        "scaleLayers.0.1": (6, 6, 3, 3),
+    }  # fmt: skip
+    theirs = {f"{name}.{kind}": files.drawn(*(shape if kind == "weight" else shape[:1])) for name, shape in shapes.items() for kind in ("weight", "bias")}
+    torch.save({"netG": theirs, "avgG": theirs, "config": None}, tmp_path / "zoo.pth")
+    if not hasattr(catalog.load("progan").Config(), "first_bias"):
+        with pytest.raises(UserError, match="bias for each element"):
+            import_file(tmp_path / "zoo.pth", tmp_path / "run")
+        return
+    import_file(tmp_path / "zoo.pth", tmp_path / "run")
+    found = weights(tmp_path / "run")["game"]
+    torch.testing.assert_close(found["generator.b4.dense.weight"] * math.sqrt(2 / 5) / 4, theirs["formatLayer.weight"] * math.sqrt(2 / 5))
+    torch.testing.assert_close(found["generator.b4.bias"].flatten(), theirs["formatLayer.bias"] * math.sqrt(2 / 5))
+    torch.testing.assert_close(found["generator.b8.torgb.weight"] / math.sqrt(6), theirs["toRGBLayers.1.weight"] * math.sqrt(2 / 6))
+    torch.testing.assert_close(found["generator.b8.conv1.bias"], theirs["scaleLayers.0.1.bias"] * math.sqrt(2 / 54))

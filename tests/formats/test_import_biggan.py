@@ -75,20 +75,21 @@ def official(table=False):
 def studio(state):
     """The same tensors in StudioGAN's names, with stored pairs of vectors in place of u0."""
     renamed = {}
-    names = {"conv_sc": "conv2d0", "conv1": "conv2d1", "conv2": "conv2d2", "theta": "conv1x1_theta", "phi": "conv1x1_phi", "g": "conv1x1_g",
-    "o": "conv1x1_attn"}
+    names = {"conv_sc": "conv2d0", "conv1": "conv2d1", "conv2": "conv2d2"}
+    names |= {"theta": "conv1x1_theta", "phi": "conv1x1_phi", "g": "conv1x1_g", "o": "conv1x1_attn"}
+    outside = {"output_layer.0": "bn4", "output_layer.2": "conv2d5", "embed": "embedding", "linear": "linear0" if "shared.weight" in state else "linear1"}
     for name, tensor in state.items():
         head, _, leaf = name.rpartition(".")
         parts = head.split(".")
         parts[-1] = names.get(parts[-1], parts[-1])
         head = ".".join(parts)
-        head = {"output_layer.0": "bn4", "output_layer.2": "conv2d5", "embed": "embedding",
-        "linear": "linear0" if "shared.weight" in state else "linear1"}.get(head, head)
+        head = outside.get(head, head)
         if found := re.match(r"blocks\.(\d)\.(\d)(.*)", head):  # a list for each block and each attention
             extra = sum(f"blocks.{i}.1.gamma" in state for i in range(int(found[1])))
             head = f"blocks.{int(found[1]) + extra + int(found[2])}.0{found[3]}"
         if leaf == "u0":
-            renamed[f"{head}.weight_u"], renamed[f"{head}.weight_v"] = (F.normalize(torch.randn(n), dim=0) for n in state[name[:-2] + "weight"].flatten(1).shape)
+            matrix = state[f"{name[:-2]}weight"].flatten(1)
+            renamed[f"{head}.weight_u"], renamed[f"{head}.weight_v"] = (F.normalize(torch.randn(n), dim=0) for n in matrix.shape)
         elif leaf.startswith("stored_"):
             inner = head if head == "bn4" else f"{head}.bn"
             renamed[f"{inner}.running_{leaf[7:]}"] = tensor
@@ -107,6 +108,8 @@ def used(state, pairs):
     words = {"conv_sc": "shortcut", "bn1": "norm1", "bn2": "norm2", "theta": "query", "phi": "key", "g": "value", "o": "out"}
     for name, tensor in state.items():
         head, _, leaf = name.rpartition(".")
+        if leaf in ("u0", "sv0"):
+            continue
         if f"{head}.u0" in state and leaf == "weight":
             matrix = tensor.flatten(1)
             if pairs:
@@ -162,6 +165,7 @@ def test_an_imported_network_computes_what_its_file_says(project, monkeypatch):
     assert found["game"] == "biggan" and found["generator"] is None and found["spec"] == {"shape": (3, 32, 32), "num_classes": CLASSES}
     assert (fields["width"], fields["discriminator_width"], fields["latent_dim"], fields["attention"]) == (2, 2, 4 * PART, (8,))
     assert fields["discriminator_attention"] == (1, 2) and fields["multiples"] == ()
+    assert fields["norm_eps"] == (1e-4 if project == "StudioGAN" else 1e-5)
 
     built, label, z = loaded(found), torch.tensor([2, 0]), torch.randn(2, 4 * PART)
     onehot, first = F.one_hot(label, CLASSES).float(), z[:, :PART]

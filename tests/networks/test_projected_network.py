@@ -166,6 +166,7 @@ def test_what_is_frozen_stays_and_lets_gradients_through(features, file):
     assert before and all(torch.equal(value, before[name]) for name, value in projector.state_dict().items())
     assert all(not torch.equal(p, q) for p, q in zip(game.generator.parameters(), generator, strict=True) if p.numel() > 1)
     if features == "file":
+        assert not any(p.requires_grad for p in projector.features._held[0].parameters())  # nor is their gradient computed
         assert set(before) == {f"{m}.{i}.{kind}" for m in ("across", "scales") for i in range(4) for kind in ("weight", "bias")} | {"features.fingerprint"}
 
 

@@ -77,7 +77,7 @@ def compare(found, expected, inputs, tolerance):
 CASES = [
     ((3, 16, 16), 0, {}, torch.float64),
     ((1, 8, 8), 3, {"clamp": 0.0}, torch.float32),
-    ((2, 12, 8), 3, {"generator_architecture": "resnet", "discriminator_architecture": "skip", "clamp": 2.0}, torch.float64),
+    ((2, 12, 8), 3, {"generator_architecture": "resnet", "discriminator_architecture": "skip", "clamp": 0.5}, torch.float64),
     ((4, 8, 12), 0, {"generator_architecture": "orig", "discriminator_architecture": "orig", "minibatch_std": 2, "minibatch_std_channels": 2}, torch.float64),
 ]
 
@@ -113,7 +113,7 @@ def test_clamp_is_felt():
     g, d = small((3, 8, 8), clamp=0.3)
     free, loose = small((3, 8, 8), clamp=0.0)
     z, x = torch.randn(2, 5).double(), torch.randn(2, 3, 8, 8).double()
-    assert not torch.equal(g(z), free(z)) and not torch.equal(d(x), loose(x))
+    assert not torch.allclose(g(z), free(z)) and not torch.allclose(d(x), loose(x))
 
 
 @pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
@@ -142,14 +142,15 @@ def test_random_noise_is_drawn_per_sample_and_scaled_by_its_strength():
     given = dict(zip(("b4.conv1", "b8.conv0", "b8.conv1"), recorded.given, strict=True))
     torch.testing.assert_close(found, plain.synthesis(g.state_dict(), w, g.synthesis.blocks, given, clamp=256.0))
     torch.testing.assert_close(g.synthesis(w, draws(), "none"), plain.synthesis(g.state_dict(), w, g.synthesis.blocks, clamp=256.0))
-    assert torch.equal(g.synthesis(w), g.synthesis(w, draws(), "const")) and not torch.equal(g.synthesis(w), found)
+    torch.testing.assert_close(g.synthesis(w), g.synthesis(w, draws(), "const"))
+    assert not torch.allclose(g.synthesis(w), found)
 
 
 def test_without_noise_there_is_nothing_of_it():
     g, _ = small((1, 8, 8), noise=False)
     assert not [name for name in g.state_dict() if "noise" in name]
     z = torch.randn(2, 5).double()
-    assert torch.equal(g(z, draws=draws()), g(z))
+    torch.testing.assert_close(g(z, draws=draws()), g(z))
 
 
 def test_each_sample_has_its_own_crossover():
@@ -159,14 +160,14 @@ def test_each_sample_has_its_own_crossover():
     w = g.styles(z, None, recorded, mixing=0.75)
     other = recorded.given[0].double()
     first, second = g.mapping(z), g.mapping(other)
-    own = (w == first).all(2)
-    assert torch.equal(w, torch.where(own[:, :, None], first, second))
+    own = torch.isclose(w, first, rtol=0, atol=1e-9).all(2)
+    torch.testing.assert_close(w, torch.where(own[:, :, None], first, second))
     assert bool((own[:, :-1] >= own[:, 1:]).all())  # its own first, the other's after
     counts = own.sum(1)  # 1 ... num_ws - 1: mixed there; num_ws: not mixed
     assert g.num_ws == 4 and counts.min() == 1
     shares = [(counts == i).double().mean().item() for i in (1, 2, 3, 4)]
     assert shares == pytest.approx([0.25] * 4, abs=4 * (0.25 * 0.75 / n) ** 0.5)
-    assert torch.equal(g.styles(z, None, draws(), mixing=0.0), first)
+    torch.testing.assert_close(g.styles(z, None, draws(), mixing=0.0), first)
 
 
 def test_truncation_reaches_the_picture():

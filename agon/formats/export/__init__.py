@@ -102,11 +102,17 @@ def describe(run: Run, sampler: Sampler) -> dict[str, Any]:
         "inputs": list(sampler.inputs), "latent_dim": sampler.draw_latent(1).shape[1],
         "latent": "each number drawn from N(0, 1)" if default else "as the game draws them",
         "data": {"name": data["name"], "num_samples": data.get("num_samples", 0), "fingerprint": data["fingerprint"]},
-        "spec": dataclasses.asdict(run.spec), "fields": config["fields"], "precision": config.get("precision", ""),
+        "spec": dataclasses.asdict(run.spec), "fields": portable(config["fields"]), "precision": config.get("precision", ""),
         "versions": {name: version for name, version in config.get("versions", {}).items() if name in ("agon", "torch", "python")},
         "exported_by": agon.__version__,
     }  # fmt: skip
     return {**without_paths(json.loads(json.dumps(about))), "command": command(config.get("command"))}
+
+
+def portable(fields: dict[str, Any]) -> dict[str, Any]:
+    """A run's fields without those that name a file, such as a frozen network that judges: only training needs them, and elsewhere they are not there."""
+    whole = {name: portable(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    return {name: value for name, value in whole.items() if not isinstance(value, str) or without_paths(value) == value and not Path(value).is_file()}
 
 
 @torch.no_grad()
