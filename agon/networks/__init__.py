@@ -35,7 +35,7 @@ def build_discriminator(config, spec: DataSpec, mode: str, condition_dim: int) -
     backbone = architecture.backbone(config, spec, condition_dim if mode == "concat" else 0)
     return Discriminator(
         backbone, mode, condition_dim, bias=getattr(backbone, "head_bias", True),
-        minibatch_kernels=config.minibatch_discrimination, embedding_dim=min(backbone.out_features, WIDEST_EMBEDDING),
+        minibatch_kernels=config.minibatch_discrimination, embedding_dim=getattr(backbone, "embedding_dim", min(backbone.out_features, WIDEST_EMBEDDING)),
     )  # fmt: skip
 
 
