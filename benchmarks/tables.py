@@ -32,10 +32,14 @@ RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 DIGITS = ("frechet", "accuracy", "precision", "recall", "coverage", "near_copies", "kid")
 MIXTURES = ("modes", "high_quality", "reverse_kl")
+SHAPES = ("fid_random", "kid_random", "precision_random", "recall_random", "coverage_random", "near_copies_thumbnail")
 SHARES = {"accuracy", "precision", "recall", "coverage", "near_copies", "high_quality"}
+SHARES |= {"precision_random", "recall_random", "coverage_random", "near_copies_thumbnail"}
 NUM_MODES = {"toy:ring8": 8, "toy:grid25": 25}
 HEADS = {
     "en": {
+        "fid_random": "Fréchet distance (`random`)", "kid_random": "KID (`random`)", "precision_random": "precision", "recall_random": "recall",
+        "coverage_random": "coverage", "near_copies_thumbnail": "copies of the 100",
         "game": "game", "setting": "setting", "data": "data", "seeds": "seeds", "cpu_seconds": "CPU-seconds", "frechet": "Fréchet distance", "kid": "KID",
         "accuracy": "class accuracy", "precision": "precision", "recall": "recall", "coverage": "coverage", "near_copies": "near-copies", "modes": "modes",
         "high_quality": "high quality", "reverse_kl": "reverse KL", "perfect": "*a perfect sampler*", "case": "case", "ratio": "faster (bf16)",
@@ -44,6 +48,8 @@ HEADS = {
         "machine": "Machine", "command": "Command", "published": "published", "drawn": "What seed 0 draws (points: data in grey, samples in red):",
     },
     "zh": {
+        "fid_random": "Fréchet 距离（`random`）", "kid_random": "KID（`random`）", "precision_random": "精确率", "recall_random": "召回率",
+        "coverage_random": "覆盖率", "near_copies_thumbnail": "对这 100 张的复制",
         "game": "游戏", "setting": "设置", "data": "数据", "seeds": "种子数", "cpu_seconds": "CPU 秒", "frechet": "Fréchet 距离", "kid": "KID",
         "accuracy": "类别准确率", "precision": "精确率", "recall": "召回率", "coverage": "覆盖率", "near_copies": "近似复制", "modes": "模式数",
         "high_quality": "高质量样本", "reverse_kl": "反向 KL", "perfect": "*完美采样器*", "case": "任务", "ratio": "加速比（bf16）",
@@ -77,7 +83,7 @@ def flat(row: Row) -> Row:
     if isinstance(metrics, list):
         metrics = {entry["metric"]: entry for entry in metrics}
     row |= metrics
-    for name in (*DIGITS, *MIXTURES):
+    for name in (*DIGITS, *MIXTURES, *SHAPES):
         if isinstance(row.get(name), dict):
             reference = (row[name].get("reference") or {}).get("perfect_sampler") or {}
             row.setdefault(f"{name}_perfect", reference.get("value"))
@@ -109,7 +115,7 @@ def show(name: str, value: float) -> str:
         return f"{100 * value if value <= 1.5 else value:.1f} %"
     if name in ("modes", "cpu_seconds"):
         return f"{value:g}" if name == "modes" else f"{value:.0f}"
-    return f"{value:.4f}" if name in ("reverse_kl", "kid") else f"{value:.2f}"
+    return f"{value:.4f}" if name in ("reverse_kl", "kid", "kid_random") else f"{value:.2f}"
 
 
 def table(heads: list[str], lines: list[list[str]]) -> str:
@@ -142,6 +148,47 @@ def digits_table(words: dict[str, str]) -> str:
         shown = [show(name, statistics.median(values)) if values else "–" for name, values in zip(names, perfect, strict=True)]
         lines.append([words["perfect"], "", "", *shown])
     return table([words["setting"], words["seeds"], words["cpu_seconds"], *[words[name] for name in names]], lines) + footer(content, words, words["median"])
+
+
+def families_table(words: dict[str, str]) -> str:
+    """Every game that draws pictures: digits and shapes side by side, as benchmarks/quality/measure.py games and shapes found it."""
+    lines = []
+    for name, metrics in (("games", ("frechet", "coverage")), ("shapes", ("fid_random", "coverage_random"))):
+        content = load(name)
+        for (game,), rows in grouped(content["results"], ("game",)).items():
+            perfect = [row[f"{metrics[0]}_perfect"] for row in rows if row.get(f"{metrics[0]}_perfect") is not None]
+            told = show(metrics[0], statistics.median(perfect)) if perfect else "–"
+            lines.append([f"[`{game}`]({game}.md)", f"`{rows[0]['data']}`", cell(rows, "cpu_seconds"), *[cell(rows, each) for each in metrics], told])
+    heads = [words[name] for name in ("game", "data", "cpu_seconds")] + ["Fréchet distance", words["coverage"], words["perfect"]]
+    return table(heads, lines) + footer({**load("shapes"), "command": ""}, words) if lines else words["none"]
+
+
+def few_table(words: dict[str, str]) -> str:
+    """stylegan2 on 100 pictures with ADA and without."""
+    content = load("few")
+    lines = [[setting, str(len(rows)), cell(rows, "cpu_seconds"), *[cell(rows, name) for name in SHAPES]]
+             for (setting,), rows in grouped(content["results"], ("setting",)).items()]  # fmt: skip
+    heads = [words[name] for name in ("setting", "seeds", "cpu_seconds", *SHAPES)]
+    return table(heads, lines) + footer(content, words, words["median"]) if lines else words["none"]
+
+
+PHASES = ("g_main", "d_main", "r1", "path_length")
+
+
+def stylegan2_speed_table(words: dict[str, str]) -> str:
+    """What benchmarks/speed/stylegan2.py measured."""
+    path = RESULTS / "stylegan2.json"
+    if not path.is_file():
+        return words["none"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    lines = []
+    for side, row in content["results"].items():
+        if side != "plain":
+            phases = [f"{row[f'ratio_{phase}']:.2f}×" for phase in PHASES]
+            step = f"{row['ratio_step']:.2f}× ({row['ratio_min']:.2f}–{row['ratio_max']:.2f})"
+            lines.append([side, step, f"{row['bar']:g}×", *phases, f"{row['peak_mb']:,.0f} MB"])
+    lines.append(["usual", "1", "", *[""] * len(PHASES), f"{content['results']['plain']['peak_mb']:,.0f} MB"])
+    return table(["", "step", words["bar"], *PHASES, words["memory"]], lines) + footer({"command": "python benchmarks/speed/stylegan2.py", **content}, words)
 
 
 def mixtures_table(words: dict[str, str]) -> str:
@@ -238,7 +285,8 @@ def game_result(game: str, words: dict[str, str]) -> str:
     rows += [{"data": "digits", **row} for row in load("digits")["results"] if row.get("game") == game and "digits" not in have]
     rows += [row for row in load("mixtures")["results"] if row.get("game", "r3gan") == game and row.get("data") not in have]
     parts = []
-    for names, wanted in ((DIGITS, lambda data: data == "digits"), (MIXTURES, lambda data: data in NUM_MODES)):
+    rows += [row for row in load("shapes")["results"] if row.get("game") == game]
+    for names, wanted in ((DIGITS, lambda data: data == "digits"), (SHAPES, lambda data: data == "shapes"), (MIXTURES, lambda data: data in NUM_MODES)):
         some = [row for row in rows if wanted(row.get("data"))]
         names = [name for name in names if any(row.get(name) is not None for row in some)]
         lines = []
@@ -246,7 +294,7 @@ def game_result(game: str, words: dict[str, str]) -> str:
             lines.append([f"`{data}` {setting}".strip(), str(len(group)), cell(group, "cpu_seconds"), *[cell(group, name) for name in names]])
         if lines:
             parts.append(table([words["data"], words["seeds"], words["cpu_seconds"], *[words[name] for name in names]], lines))
-    drawn = [f"![{game}, {data}](../images/{game}-{data}.png)" for data in ("digits", "ring8", "grid25") if (IMAGES / f"{game}-{data}.png").is_file()]
+    drawn = [f"![{game}, {data}](../images/{game}-{data}.png)" for data in ("digits", "shapes", "ring8", "grid25") if (IMAGES / f"{game}-{data}.png").is_file()]
     if parts and drawn:
         parts.append(words["drawn"] + "\n\n" + "\n".join(drawn))
     commands = list(dict.fromkeys(row["command"] for row in rows if row.get("command")))
@@ -284,12 +332,15 @@ def plain(value: Any) -> str:
 def filled(path: Path) -> str:
     """The text of a page with all its blocks filled."""
     words = HEADS["zh" if ".zh-CN." in path.name else "en"]
-    makers = {"digits": digits_table, "mixtures": mixtures_table, "speed": speed_table, "truth": truth_table, "metrics_speed": metrics_speed_table}
+    makers = {
+        "digits": digits_table, "mixtures": mixtures_table, "speed": speed_table, "truth": truth_table, "metrics_speed": metrics_speed_table,
+        "families": families_table, "few": few_table, "stylegan2_speed": stylegan2_speed_table,
+    }  # fmt: skip
 
     def results(match: re.Match) -> str:
         return f"<!-- results:{match[1]} -->\n{makers[match[1]](words)}\n<!-- /results -->"
 
-    text = re.sub(r"<!-- results:(digits|mixtures|speed|truth|metrics_speed) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
+    text = re.sub(rf"<!-- results:({'|'.join(makers)}) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
     game = path.name.partition(".")[0]
     text = re.sub(r"<!-- result -->.*?<!-- /result -->", lambda _: f"<!-- result -->\n{game_result(game, words)}\n<!-- /result -->", text, flags=re.S)
     return re.sub(r"<!-- presets -->.*?<!-- /presets -->", lambda _: f"<!-- presets -->\n{presets_table(game)}\n<!-- /presets -->", text, flags=re.S)

@@ -55,7 +55,8 @@ def test_weights_of_other_networks_are_refused():
 
 def test_a_run_starts_from_another_and_keeps_the_list(tmp_path):
     first = train("stylegan2", "digits", preset="tiny", out=tmp_path / "a", steps=2, conditional=False)
-    second = train("stylegan2", "digits", preset="tiny", out=tmp_path / "b", steps=1, conditional=False, start=tmp_path / "a", seed=5, **{"optimizer.lr": 1e-12})
+    still = {"optimizer.lr": 1e-12}
+    second = train("stylegan2", "digits", preset="tiny", out=tmp_path / "b", steps=1, conditional=False, start=tmp_path / "a", seed=5, **still)
     assert (tmp_path / "b" / "transfer.json").is_file() and second.config["start"] == str(tmp_path / "a")
     torch.testing.assert_close(second.sample(3, seed=0), load(first.folder).sample(3, seed=0), atol=1e-4, rtol=1e-4)
     with pytest.raises(UserError, match="no whole checkpoint to start from"):

@@ -35,6 +35,22 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+def pairs(words: list[str]) -> dict[str, str]:
+    """``["--a.b", "1", "--c=2"]`` -> ``{"a.b": "1", "c": "2"}``; hyphens in names become underscores."""
+    found, rest = {}, list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) == 2:
+            raise UserError("'{word}' was not expected here. Expected --NAME VALUE pairs.", word=word)
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise UserError("--{name} has no value. Expected --{name} VALUE.", name=name)
+            value = rest.pop(0)
+        found[name.replace("-", "_")] = value
+    return found
+
+
 def verbs() -> dict[str, str]:
     """Verb -> one line of help, read from the files without importing them."""
     from agon.catalog import docstring

@@ -1,6 +1,7 @@
 """Draw samples from a run into a file or folder.
 
 agon sample RUN -n 64 --seed 0 --out FILE_OR_FOLDER [--class C] [--truncation 0.7] [--noise MODE] [--mix-seed S] [--w FILE] [--save-w FILE]
+            [--CONTROL VALUE]
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agon.cli import Parser
+from agon.cli import Parser, pairs
 from agon.errors import UserError
 from agon.locale import translate
 
@@ -34,8 +35,12 @@ def main(argv: list[str]) -> int:
     add("--overwrite", action="store_true", help=translate("replace what --out names"))
     add("--best", action="store_true", help=translate("the checkpoint that scored best while training, not the newest"))
     add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
+    add("--CONTROL", dest="ignored", metavar="VALUE", help=translate("what else the game can be asked for (agon show GAME): --rotation 0.1, --category 3"))
     add("--game", help=translate("the .py file or module of a game from outside Agon; it is executed"))
-    options = parser.parse_args(argv)
+    options, rest = parser.parse_known_args(argv)
+    further = {name: control(text) for name, text in pairs(rest).items()}
+    if options.ignored is not None:
+        further["CONTROL"] = options.ignored
     if options.n is not None and options.n < 1:
         raise UserError("{n} samples cannot be drawn. Expected -n 1 or more.", n=options.n)
 
@@ -43,7 +48,7 @@ def main(argv: list[str]) -> int:
     from agon.run import load
 
     run = load(options.run, options.device, game=options.game, best=options.best)
-    given = {name: value for name in CONTROLS if (value := getattr(options, name)) is not None}
+    given = further | {name: value for name in CONTROLS if (value := getattr(options, name)) is not None}
     if options.w is not None:
         given["w"] = read_styles(options.w)
         if options.n is not None and options.n != len(given["w"]):
@@ -57,6 +62,18 @@ def main(argv: list[str]) -> int:
 
 
 CONTROLS = ("label", "truncation", "truncation_layers", "noise", "mix_seed", "mix_layers")
+
+
+def control(text: str) -> float | int | str | tuple:
+    """A word of the command line as what it says: ``3``, ``0.25``, ``0.1,-0.2``, else text."""
+    if "," in text:
+        return tuple(control(part) for part in text.split(","))
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def read_styles(path: str) -> Tensor:

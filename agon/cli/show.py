@@ -63,6 +63,7 @@ def describe(name: str) -> dict[str, Any]:
         "url": entry.url,
         "text": text.partition("\n\n")[2],
         "presets": presets,
+        "controls": list(game.controls),
         "fields": rows,
     }
 
@@ -80,6 +81,9 @@ def render(description: dict[str, Any]) -> str:
     parts += [translate("Presets")]
     for name, preset in description["presets"].items():
         parts += _preset(name, preset, room)
+    if description["controls"]:
+        asked = translate("Samples can be asked for (agon sample RUN --NAME VALUE): {names}").format(names=", ".join(description["controls"]))
+        parts += ["", _wrapped(asked, room, "")]
     parts += ["", translate("Fields (set with --NAME VALUE)")]
     for field in description["fields"]:
         parts.append(f"  --{field['name']} {_plain(field['default'])}   [{field['type']}]")

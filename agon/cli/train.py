@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from agon.cli import Parser
+from agon.cli import Parser, pairs
 from agon.config import nearest, parse_count
 from agon.errors import UserError
 from agon.locale import translate
@@ -22,7 +22,7 @@ from agon.locale import translate
 def main(argv: list[str]) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(argv)
-    words = _pairs(rest)
+    words = pairs(rest)
     data_options = {name.removeprefix("data."): _value(text) for name, text in words.items() if name.startswith("data.")}
     if options.ignored is not None:  # the help's placeholder, taken by its word
         data_options["OPTION"] = options.ignored
@@ -72,26 +72,10 @@ def _parser() -> Parser:
     add("--images", help=translate("length in real images drawn: 50000, 200k, 25M"))
     add("--every", help=translate("images between two measurements of --metrics fid_digits,coverage: 20k"))
     add("--minutes", type=float, help=translate("leave after so many minutes; resumable"))
-    add("--from", dest="start", metavar="RUN", help=translate("begin with the weights of this run as far as they fit; RUN/transfer.json says which"))
+    add("--from", dest="start", metavar="RUN", help=translate("begin with the weights of this run as far as they fit; the new run's transfer.json says which"))
     add("--device", help=translate("cpu, cuda, cuda:1, mps (default: the best there is)"))
     add("--tensorboard", action="store_true", help=translate("also write TensorBoard files"))
     return parser
-
-
-def _pairs(words: list[str]) -> dict[str, str]:
-    """``["--a.b", "1", "--c=2"]`` -> ``{"a.b": "1", "c": "2"}``; hyphens in names become underscores."""
-    found, rest = {}, list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or len(word) == 2:
-            raise UserError("'{word}' was not expected here. Expected --FIELD VALUE pairs after the game's name.", word=word)
-        name, equals, value = word[2:].partition("=")
-        if not equals:
-            if not rest:
-                raise UserError("--{name} has no value. Expected --{name} VALUE.", name=name)
-            value = rest.pop(0)
-        found[name.replace("-", "_")] = value
-    return found
 
 
 def _check_fields(game: str, overrides: dict[str, Any]) -> None:

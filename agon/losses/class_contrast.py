@@ -27,8 +27,8 @@ def data_to_data_cross_entropy(
 ) -> Tensor:
     """The D2D-CE loss of ReACGAN (Kang et al. 2021, https://arxiv.org/abs/2111.01118, equation 6).
 
-    A sample is drawn to its class's proxy, as far as the cosine is below ``positive_margin``, and away from the samples of other classes, as far as theirs is above
-    ``negative_margin``: what is easy gives no gradient.
+    A sample is drawn to its class's proxy, as far as the cosine is below ``positive_margin``, and away from the samples of other classes, as far as theirs
+    is above ``negative_margin``: what is easy gives no gradient.
     """
     f, own = _normalised(embedding, proxies, label)
     positive = (((f * own).sum(1) - positive_margin).clamp(max=0) / temperature)[:, None]

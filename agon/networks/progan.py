@@ -99,7 +99,8 @@ class ProGANGenerator(Progressive):
         colours, side = spec.shape[0], min(base)
         self.names = [f"b{side << k}" for k in range(times + 1)]
         widths = [channels_at(side << k, config) for k in range(times + 1)]
-        self.add_module(self.names[0], FirstBlock(config.latent_dim + condition_dim, widths[0], base, colours, element_bias=config.first_bias == "element", norm=config.first_norm))
+        first = {"element_bias": config.first_bias == "element", "norm": config.first_norm}
+        self.add_module(self.names[0], FirstBlock(config.latent_dim + condition_dim, widths[0], base, colours, **first))
         for k in range(1, times + 1):
             self.add_module(self.names[k], UpBlock(widths[k - 1], widths[k], colours))
 

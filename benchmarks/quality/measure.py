@@ -27,7 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 GAMES = ("gan", "cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "acgan", "sngan", "r3gan")
 PICTURE_GAMES = ("sagan", "biggan", "biggan_deep", "progan", "stylegan", "stylegan2", "stylegan3", "transgan", "projectedgan", "infogan")
-SHAPES_METRICS = ["fid_random", "kid_random", "precision_random", "recall_random", "coverage_random", "near_copies"]
+SHAPES_METRICS = ["fid_random", "kid_random", "precision_random", "recall_random", "coverage_random"]
 """In the features of a fixed random convolutional net: no weights for such pictures are published."""
 MIXTURES = ("toy:ring8", "toy:grid25")
 
@@ -48,7 +48,7 @@ def plan(name: str) -> list[dict]:
         others = [(game, 5_000_000 if game in ("wgan", "wgan_gp", "sngan") else 3_600_000) for game in GAMES if game not in ("r3gan", "cgan", "acgan")]
         return ours + [row(game, data, 0, 120, images=images) for game, images in others for data in MIXTURES]  # about the whole budget each
     if name == "shapes":
-        return [row(game, "shapes", 0, 600) for game in ("dcgan", "r3gan", *PICTURE_GAMES)]
+        return [row(game, "shapes", 0, 600) for game in ("dcgan", *PICTURE_GAMES)]
     if name == "few":
         ways = (("with ADA", "bgc"), ("without", ""))
         return [row("stylegan2", "shapes", seed, 600, f"100 pictures, {way}", ada=ada) | {"length": 100} for way, ada in ways for seed in range(3)]
@@ -90,8 +90,14 @@ def work(task: dict) -> dict:
         conditional = bool(getattr(game, "condition_dim", 0))
         # few pictures are measured against many fresh ones: what counts is the distribution they come from
         real = open_data({**task, "length": 5_000, "fresh": True}) if task["name"] == "few" else source
-        metrics = SHAPES_METRICS if task["data"] == "shapes" else None
-        results = evaluate(lambda n, *, seed=0, **given: draw(game, n, seed=seed, **given), real, metrics, conditional=conditional)
+        metrics, count = (SHAPES_METRICS, 2_000) if task["data"] == "shapes" else (None, None)
+
+        def sample(n, *, seed=0, **given):
+            return draw(game, n, seed=seed, **given)
+
+        results = evaluate(sample, real, metrics, num_samples=count, conditional=conditional)
+        if task["name"] == "few":
+            results += evaluate(sample, source, ["near_copies_thumbnail"], num_samples=count, conditional=conditional)
         if task["seed"] == 0 and task["name"] in ("games", "mixtures", "shapes", "few"):
             way = {"few": "-few-" + ("ada" if task["fields"].get("ada") else "plain")}.get(task["name"], "")
             save_image(snapshot(game, source), IMAGES / f"{task['game']}-{task['data'].removeprefix('toy:')}{way}.png", overwrite=True)
@@ -112,7 +118,7 @@ def machine() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=("digits", "precision", "mixtures", "games", "shapes", "few"))
-    parser.add_argument("--only", help="these games alone, comma-separated; rows of others stay as they are")
+    parser.add_argument("--only", help="these games alone, comma-separated")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--again", action="store_true", help="repeat runs that are in the file")
     options = parser.parse_args()
@@ -120,24 +126,34 @@ def main() -> None:
         print(json.dumps(work(json.loads(options.task))))
         return
     path = RESULTS / f"{options.name}.json"
-    old = [] if options.again or not path.exists() else json.loads(path.read_text())["results"]
-    results = []
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     for task in plan(options.name):
-        done = next((r for r in old if all(r.get(k) == v for k, v in task.items())), None)
-        if done is None and options.only and task["game"] not in options.only.split(","):
+        if (options.only and task["game"] not in options.only.split(",")) or (find(task, rows_in(path)) and not options.again):
             continue
-        if done is None:
-            command = [sys.executable, "-W", "ignore", __file__, options.name, "--task", json.dumps({**task, "name": options.name})]
-            finished = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if finished.returncode:
-                sys.exit(f"{task}: {finished.stderr[-2000:]}")
-            done = json.loads(finished.stdout.splitlines()[-1])
-            values = {m["metric"]: round(m["value"], 4) for m in done["metrics"]}
-            print(json.dumps({k: done[k] for k in ("game", "data", "seed", "cpu_seconds", "images")} | values), flush=True)
-        results.append(done)
-        whole = {"machine": machine(), "command": f"python benchmarks/quality/measure.py {options.name}", "results": results}
-        path.write_text(json.dumps(whole, indent=1) + "\n")
+        command = [sys.executable, "-W", "ignore", __file__, options.name, "--task", json.dumps({**task, "name": options.name})]
+        finished = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if finished.returncode:
+            sys.exit(f"{task}: {finished.stderr[-2000:]}")
+        done = json.loads(finished.stdout.splitlines()[-1])
+        values = {m["metric"]: round(m["value"], 4) for m in done["metrics"]}
+        print(json.dumps({k: done[k] for k in ("game", "data", "seed", "setting", "cpu_seconds", "images")} | values), flush=True)
+        keep(path, options.name, done)
+
+
+def rows_in(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["results"] if path.exists() else []
+
+
+def find(task: dict, rows: list[dict]) -> dict | None:
+    return next((row for row in rows if all(row.get(k) == v for k, v in task.items())), None)
+
+
+def keep(path: Path, name: str, done: dict) -> None:
+    """Put a row into the file, in the plan's order, beside those that are there by now (another process may be at it, too)."""
+    rows = [done] + [row for row in rows_in(path) if any(row.get(k) != done.get(k) for k in ("game", "data", "seed", "setting"))]
+    ordered = [row for task in plan(name) if (row := find(task, rows))]
+    whole = {"machine": machine(), "command": f"python benchmarks/quality/measure.py {name}", "results": ordered}
+    path.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 if __name__ == "__main__":

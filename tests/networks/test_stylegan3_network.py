@@ -49,6 +49,7 @@ def test_presets_are_those_networks_and_names_are_the_authors():
         "L0_36_1024", "L1_36_1024", "L2_52_1024", "L3_52_1024", "L4_84_1024", "L5_148_1024", "L6_148_1024", "L7_276_645", "L8_276_406", "L9_532_256",
         "L10_1044_161", "L11_1044_102", "L12_1044_64", "L13_1024_64", "L14_1024_3",
     ]  # fmt: skip
+    assert built.mapping.w_avg.decay == 0.998
     names = set(built.state_dict())
     assert {"mapping.fc0.weight", "mapping.fc1.bias", "mapping.w_avg.value"} <= names
     assert {f"synthesis.input.{n}" for n in ("transform", "freqs", "phases", "weight", "affine.weight", "affine.bias")} <= names
@@ -183,6 +184,7 @@ def tiny(shape=(1, 16, 16), **fields):
 
 def test_samples_turn_and_move_when_asked():
     game = tiny(**ROTATING)
+    assert all(value == 1 for name, value in game.generator.state_dict().items() if name.endswith("magnitude_ema.value")), "untrained, nothing is divided"
     still, turned = game.sample(3, seed=1), game.sample(3, seed=1, rotation=0.25)
     torch.testing.assert_close(turned, torch.rot90(still, 1, (2, 3)), rtol=1e-4, atol=1e-5)
     assert (turned - still).abs().max() > 1e-3

@@ -92,5 +92,6 @@ def test_the_command_line_saves_and_draws_styles(tmp_path, capsys):
     assert all(np.allclose(first[key], second[key], atol=1e-6) for key in first.files)
     assert load(run.folder).styles(3, truncation=0.5).shape == np.load(w).shape
     assert main(["sample", str(run.folder), "--save-w", str(w)]) == 2 and "--overwrite" in capsys.readouterr().err
+    assert main(["sample", str(run.folder), "--rotation", "0.1"]) == 2 and "cannot be asked for rotation" in capsys.readouterr().err
     w.write_bytes(b"nothing")
     assert main(["sample", str(run.folder), "--w", str(w)]) == 2 and "holds no styles" in capsys.readouterr().err

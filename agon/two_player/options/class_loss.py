@@ -1,7 +1,7 @@
 """Class losses in an embedding of the discriminator's features, in place of its other use of the class: ContraGAN's and ReACGAN's.
 
-``class_loss``: contrastive (ContraGAN) or d2d_ce (ReACGAN). Embedding and proxies move with the discriminator; generator and discriminator both minimise the loss, on
-fakes and on real samples (and ReACGAN's on real ones alone in the discriminator's turn), as the papers have it.
+``class_loss``: contrastive (ContraGAN) or d2d_ce (ReACGAN). Embedding and proxies move with the discriminator, which minimises the loss on real samples;
+the generator minimises it on its own. The loss compares the samples of a batch: parts of a batch give another value than the whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOSSES = {"contrastive": (conditional_contrastive, 1.0), "d2d_ce": (data_to_data
 
 
 class ClassLoss(Option):
-    """Embedding (a linear layer on the features, its size found in the first pass) and one proxy a class."""
+    """An embedding of the features by a linear layer, and one proxy a class."""
 
     couples_batch = True
 
