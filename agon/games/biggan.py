@@ -65,7 +65,7 @@ DIGITS = SMALL | {
     "images": 200_000, "width": 12, "discriminator_width": 12, "latent_dim": 24, "embedding_dim": 16, "attention": (), "num_critic": 1,
     "discriminator_lr": 1e-3,
 }  # fmt: skip
-SHAPES = DIGITS | {"images": 100_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "embedding_dim": 32, "attention": (16,)}
+SHAPES = DIGITS | {"images": 80_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "embedding_dim": 32, "attention": (16,)}
 IMAGENET = {
     "images": 300_000_000, "batch_size": 2048, "micro_batch_size": 256, "num_critic": 1, "orthogonal_regularisation": 0.0,
     "ema_half_life_images": 14_200_000,

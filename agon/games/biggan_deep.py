@@ -62,7 +62,7 @@ DIGITS = SMALL | {
     "discriminator_lr": 1e-3,
 }  # fmt: skip
 SHAPES = DIGITS | {
-    "images": 80_000, "base_size": 4, "width": 24, "discriminator_width": 24, "blocks": 2, "latent_dim": 64, "embedding_dim": 32, "attention": (16,),
+    "images": 64_000, "base_size": 4, "width": 24, "discriminator_width": 24, "blocks": 2, "latent_dim": 64, "embedding_dim": 32, "attention": (16,),
 }  # fmt: skip
 IMAGE = {"images": 20_000_000, "width": 64, "batch_size": 256, "micro_batch_size": 64}
 

@@ -76,6 +76,7 @@ class InfoGAN(TwoPlayerGame):
     controls = ("category", "numbers")
     presets = {
         "digits": Preset(max_size=16, fields=SMALL | {"latent_dim": 28}),
+        "shapes": Preset(max_size=32, fields=SMALL | {"images": 200_000, "base_size": 4, "latent_dim": 76}),
         "image": Preset(fields={"images": 5_000_000}, note="agon train infogan --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS),
         "tiny": Preset(kind="any", auto=False, fields=TINY | {"categories": 3, "numbers": 1}),

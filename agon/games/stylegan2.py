@@ -87,11 +87,12 @@ class Config(TwoPlayerConfig):
 ADA = {"ada": "bgc", "precision": "fp16", "ema_rampup": 0.05, "images": 25_000_000}
 PAPER = ADA | {"optimizer.lr": 2.5e-3, "ema_half_life_images": 20_000, "ema_rampup": 0.0, "minibatch_std": 8}
 LIGHT = {
-    "latent_dim": 64, "w_dim": 64, "mapping_layers": 2, "batch_size": 16, "channel_base": 2048, "channel_max": 64, "optimizer.lr": 2.5e-3, "images": 100_000,
-    "ema_half_life_images": 5_000, "penalty_weight": 0.1, "log_every": 20,
+    "latent_dim": 64, "w_dim": 64, "mapping_layers": 2, "batch_size": 32, "channel_base": 1024, "channel_max": 64, "optimizer.lr": 4e-3,
+    "optimizer.schedule": "linear", "optimizer.decay_start": 0.5, "optimizer.lr_final": 5e-4, "images": 96_000, "ema_half_life_images": 5_000,
+    "penalty_weight": 1.0, "path_length_every": 8, "log_every": 20,
 }  # fmt: skip
-"""Small pictures on a CPU within minutes."""
-FEW = LIGHT | {"ada": "bgc", "ada_images": 50_000}
+"""Small pictures on a CPU within minutes. Less R1 lets the discriminator run away (docs/log.md)."""
+FEW = LIGHT | {"images": 40_000, "conditional": False, "ada": "bgc", "ada_images": 20_000}
 
 
 class StyleGAN2(StyleGame):
@@ -99,7 +100,7 @@ class StyleGAN2(StyleGame):
     smooths_labels = True
     presets = {
         "digits": Preset(max_size=16, fields=LIGHT | {"channel_base": 512}),
-        "shapes": Preset(max_size=32, fields=LIGHT, note="agon train stylegan2 --data shapes"),
+        "shapes": Preset(max_size=32, fields=LIGHT | {"conditional": False}, note="agon train stylegan2 --data shapes"),
         "few": Preset(max_size=32, auto=False, fields=FEW, note="a hundred small pictures: agon train stylegan2 --data my_pictures/ --preset few"),
         "image": Preset(fields={"images": 10_000_000, "channel_base": 16384, "mapping_layers": 2, "batch_size": 32, "ada": "bgc", "precision": "fp16"},
                         note="a GPU: agon train stylegan2 --data my_pictures/ --data.size 256"),

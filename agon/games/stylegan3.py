@@ -91,7 +91,7 @@ T = {"images": 25_000_000, "batch_size": 32, "ema_half_life_images": 10_000, "em
 R = T | {"kernel": 1, "radial": True, "generator_channels": 2, "blur_sigma": 10.0}
 LIGHT = {
     "latent_dim": 64, "w_dim": 64, "batch_size": 16, "num_layers": 5, "num_critical": 1, "margin": 2, "channel_base": 512, "channel_max": 64,
-    "images": 36_000, "ema_half_life_images": 2_000, "magnitude_images": 2_000, "penalty_weight": 0.05, "log_every": 20,
+    "images": 36_000, "ema_half_life_images": 2_000, "magnitude_images": 2_000, "penalty_weight": 0.5, "optimizer.lr": 4e-3, "log_every": 20,
 }  # fmt: skip
 """Small pictures on a CPU within minutes."""
 
@@ -102,7 +102,7 @@ class StyleGAN3(StyleGame):
     controls = tuple(name for name in StyleGame.controls if name != "noise") + ("rotation", "translation")
     presets = {
         "digits": Preset(max_size=16, fields=LIGHT | {"num_layers": 4, "channel_base": 256, "images": 60_000}),
-        "shapes": Preset(max_size=32, fields=LIGHT, note="agon train stylegan3 --data shapes"),
+        "shapes": Preset(max_size=32, fields=LIGHT | {"conditional": False}, note="agon train stylegan3 --data shapes"),
         "image": Preset(fields=T | {"images": 10_000_000, "channel_base": 16384, "penalty_weight": 2.0},
                         note="a GPU: agon train stylegan3 --data my_pictures/ --data.size 256"),
         "t256": Preset(auto=False, fields=T | {"penalty_weight": 2.0}),

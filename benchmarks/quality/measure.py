@@ -48,7 +48,7 @@ def plan(name: str) -> list[dict]:
         others = [(game, 5_000_000 if game in ("wgan", "wgan_gp", "sngan") else 3_600_000) for game in GAMES if game not in ("r3gan", "cgan", "acgan")]
         return ours + [row(game, data, 0, 120, images=images) for game, images in others for data in MIXTURES]  # about the whole budget each
     if name == "shapes":
-        return [row(game, "shapes", 0, 600) for game in ("dcgan", *PICTURE_GAMES)]
+        return [row(game, "shapes", 0, 600) for game in PICTURE_GAMES]
     if name == "few":
         ways = (("with ADA", "bgc"), ("without", ""))
         return [row("stylegan2", "shapes", seed, 600, f"100 pictures, {way}", ada=ada) | {"length": 100} for way, ada in ways for seed in range(3)]
