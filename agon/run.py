@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import platform
 import re
 import sys
@@ -49,7 +50,8 @@ FREE = {
 """Fields that may change when a run is resumed: they say how long and what is written, not what is learned."""
 SIDES, MEASURE = {"num_samples", "num_real", "seed", "cache_dir", "cached"}, {"device", "precision", "weights"}  # options of what Run.measure calls
 GRID_COLUMNS, GRID_CLASSES = 10, 16
-CHUNK = 1000
+CHUNK, PIXELS = 1000, 1 << 22
+"""Most samples, and most pixels of all samples together, that are drawn at once: a picture of 1024 pixels a side takes half a gigabyte on its way."""
 
 
 class Run:
@@ -208,7 +210,7 @@ def train(
     if steps is not None and "images" in fields or minutes is not None and not minutes > 0:  # not: NaN is no length either
         raise UserError("The length of the run is not clear. Expected steps or images, not both, and minutes above 0.")
     require(steps is None or isinstance(steps, int) and steps > 0, "steps", steps, "a whole number above 0")
-    config = build(cls.Config, cls.presets[preset].fields, fields)
+    config = build(cls.Config, _suited(cls.presets[preset].fields, device), fields)
     ranks.share(config.batch_size)
     for each in asked(config.metrics) if config.metrics else ():  # an unknown name or another kind's metric is found before anything is trained
         check_kind(each, source.name, source.spec.kind, source.spec)
@@ -232,6 +234,11 @@ def train(
         run = _train(built, source, folder, device, ranks, minutes, console, tensorboard, measuring)
     run._source = source
     return run
+
+
+def _suited(preset: dict[str, Any], device: str | None) -> dict[str, Any]:
+    """A preset's fields where it runs: its fp16 is meant for GPUs. A CPU takes forty times as long for it as for float32, and gets the default."""
+    return {k: v for k, v in preset.items() if (k, v) != ("precision", "fp16")} if pick_device(device).type == "cpu" else preset
 
 
 def _start_from(game: Game, start: str | Path, folder: Path) -> Transferred | None:
@@ -410,11 +417,12 @@ def draw(game: Game, n: int, *, seed: int = 0, label: Any = None, by: str = "sam
         label = torch.as_tensor(label).expand(n) if torch.as_tensor(label).dim() == 0 else torch.as_tensor(label)
         if len(label) != n:
             raise UserError("{count} labels were given for {n} samples. Expected one for each, or a single one for all.", count=len(label), n=n)
-    parts = []
-    for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
+    parts, most = [], max(1, min(CHUNK, PIXELS // math.prod(game.spec.shape[1:])))
+    for start in range(0, n, most):
+        count = min(most, n - start)
         each = {k: v[start : start + count] if isinstance(v, Tensor) else v for k, v in {"label": label, **conditions}.items() if v is not None}
-        parts.append(getattr(game, by)(count, seed=seed if start == 0 else mix(seed, start), **each).cpu())
+        seeds = {k: v if start == 0 else mix(v, start) for k, v in {"seed": seed, "mix_seed": each.pop("mix_seed", None)}.items() if v is not None}
+        parts.append(getattr(game, by)(count, **seeds, **each).cpu())
     return torch.cat(parts) if parts else torch.empty(0, *game.spec.shape)
 
 

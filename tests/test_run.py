@@ -359,6 +359,27 @@ def test_many_samples_are_drawn_in_parts(finished):
     assert draw(run.game, 0).shape == (0, 1, 8, 8)
 
 
+def test_large_pictures_are_drawn_a_few_at_a_time():
+    asked = []
+
+    class Painter:
+        spec = DataSpec("image", (1, 1024, 2048))
+
+        def sample(self, n, *, seed):
+            asked.append((n, seed))
+            return torch.zeros(n, 1, 1, 1).expand(n, *self.spec.shape)
+
+    assert draw(Painter(), 5, seed=7).shape == (5, 1, 1024, 2048)
+    assert asked == [(2, 7), (2, mix(7, 2)), (1, mix(7, 4))]
+
+
+def test_a_presets_fp16_is_not_for_a_cpu_unless_it_is_asked_for(tmp_path):
+    small = {"steps": 1, "preset": "image", "channel_base": 32, "channel_max": 8, "latent_dim": 8, "w_dim": 8, "mapping_layers": 1, "batch_size": 8}
+    small["device"] = "cpu"
+    assert train("stylegan2", source(), out=tmp_path / "a", **small).config["precision"] in ("bf16", "fp32")
+    assert train("stylegan2", source(), out=tmp_path / "b", precision="fp16", **small).config["precision"] == "fp16"
+
+
 @pytest.mark.parametrize("labels", [[0, 1], [0] * 4, []])
 def test_labels_that_do_not_match_the_samples_are_refused(finished, labels):
     with pytest.raises(UserError, match=f"{len(labels)} labels were given for 3 samples"):

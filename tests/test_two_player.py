@@ -12,7 +12,7 @@ from agon.config import build
 from agon.data.sampler import positions
 from agon.data.source import ArraySource, Batch, DataSpec
 from agon.errors import UserError
-from agon.game import Context
+from agon.game import Context, SeededDraws
 from agon.losses import penalties
 from agon.train.trainer import Observer, Trainer
 
@@ -414,6 +414,15 @@ def test_latents_from_a_mixture_with_learnt_centres():
     game.generator_loss(batch(POINTS, n=many), context(n=many))["adversarial"].backward()
     assert centres.grad.abs().sum(1).min() > 0
     assert torch.equal(game.sample(6, seed=3), game.sample(6, seed=3)) and game.sample(6, seed=3).shape == (6, 2)
+
+
+def test_a_mixture_hands_on_what_else_the_generator_takes():
+    game = make("projectedgan", PICTURES, base_size=2, latent_components=3).eval()
+    with torch.no_grad():
+        game.generator.generator.doublings["b8"].layers[0].noise.strength.fill_(1.0)
+    latent, draws = game.draw_latent(2, torch.Generator().manual_seed(0)), [SeededDraws(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    one, same, other = (game.make(latent, None, each) for each in draws)
+    assert torch.equal(one, same) and not torch.equal(one, other)
 
 
 def test_points_of_any_scale_are_played_in_units_of_their_deviation():

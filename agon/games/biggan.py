@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from agon.config import OptimizerConfig, Preset, require
 from agon.layers.orthogonal import orthogonality
 from agon.losses.adversarial import hinge_discriminator, hinge_generator
@@ -68,7 +70,7 @@ DIGITS = SMALL | {
 SHAPES = DIGITS | {"images": 80_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "embedding_dim": 32, "attention": (16,)}
 IMAGENET = {
     "images": 300_000_000, "batch_size": 2048, "micro_batch_size": 256, "num_critic": 1, "orthogonal_regularisation": 0.0,
-    "ema_half_life_images": 14_200_000,
+    "ema_half_life_images": 14_200_000, "ema_rampup": 0.35,  # theirs begins at step 20,000
 }  # fmt: skip
 IMAGE = {"images": 20_000_000, "width": 64, "batch_size": 256, "micro_batch_size": 64}
 
@@ -86,7 +88,7 @@ class BigGAN(TwoPlayerGame):
             fields={
                 "images": 25_000_000, "batch_size": 50, "width": 64, "latent_dim": 128, "hierarchical": False, "shared_embedding": False, "attention": (),
                 "init": "normal", "orthogonal_regularisation": 0.0, "optimizer.lr": 2e-4, "discriminator_lr": 2e-4, "optimizer.eps": 1e-8,
-                "num_critic": 4, "ema_half_life_images": 1_390_000,
+                "num_critic": 4, "ema_half_life_images": 1_390_000, "ema_rampup": 0.35,
             },
         ),
         "imagenet128": Preset(auto=False, fields=IMAGENET, note="as in the authors' script for 128 pixels: eight GPUs"),
@@ -98,7 +100,8 @@ class BigGAN(TwoPlayerGame):
 
     def render(self, latent, condition, draws, truncation=None):
         """``truncation``: latents lie in [-truncation, truncation]; None: they are not truncated."""
-        return self.generator(truncated(latent, truncation), condition)
+        normal, choice = latent.split([self.config.latent_dim, latent.shape[1] - self.config.latent_dim], 1)
+        return self.generator(torch.cat([truncated(normal, truncation), choice], 1), condition)
 
     def discriminator_terms(self, real, fake, batch):
         return {"adversarial": hinge_discriminator(real, fake)}

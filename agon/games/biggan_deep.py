@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agon.config import OptimizerConfig, Preset, require
-from agon.layers.orthogonal import orthogonality
-from agon.losses.adversarial import hinge_discriminator, hinge_generator
-from agon.networks.biggan import truncated
-from agon.two_player import SMALL, TINY, Init, Layers, TwoPlayerConfig, TwoPlayerGame
+from agon.games.biggan import BigGAN
+from agon.two_player import SMALL, TINY, Init, Layers, TwoPlayerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +65,8 @@ SHAPES = DIGITS | {
 IMAGE = {"images": 20_000_000, "width": 64, "batch_size": 256, "micro_batch_size": 64}
 
 
-class BigGANDeep(TwoPlayerGame):
+class BigGANDeep(BigGAN):
     Config = Config
-    condition_mode = "projection"
-    controls = ("truncation",)
     presets = {
         "digits": Preset(max_size=16, fields=DIGITS, note="agon train biggan_deep --data digits"),
         "shapes": Preset(max_size=32, fields=SHAPES, note="agon train biggan_deep --data shapes"),
@@ -79,7 +75,7 @@ class BigGANDeep(TwoPlayerGame):
             auto=False, note="as in the authors' script for 128 pixels: eight GPUs",
             fields={
                 "images": 300_000_000, "batch_size": 2048, "micro_batch_size": 256, "num_critic": 1, "orthogonal_regularisation": 0.0,
-                "ema_half_life_images": 14_200_000,
+                "ema_half_life_images": 14_200_000, "ema_rampup": 0.35,
             },
         ),
         "tiny": Preset(
@@ -87,16 +83,3 @@ class BigGANDeep(TwoPlayerGame):
             fields=TINY | {"width": 4, "discriminator_width": 4, "latent_dim": 9, "attention": (4,), "num_critic": 1, "discriminator_lr": 2e-3},
         ),
     }  # fmt: skip
-
-    def render(self, latent, condition, draws, truncation=None):
-        """``truncation``: latents lie in [-truncation, truncation]; None: they are not truncated."""
-        return self.generator(truncated(latent, truncation), condition)
-
-    def discriminator_terms(self, real, fake, batch):
-        return {"adversarial": hinge_discriminator(real, fake)}
-
-    def generator_terms(self, fake, real, batch):
-        terms = {"adversarial": hinge_generator(fake)}
-        if self.config.orthogonal_regularisation:
-            terms["orthogonal"] = self.config.orthogonal_regularisation * orthogonality(self.generator)
-        return terms

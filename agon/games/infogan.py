@@ -76,7 +76,7 @@ class InfoGAN(TwoPlayerGame):
     controls = ("category", "numbers")
     presets = {
         "digits": Preset(max_size=16, fields=SMALL | {"latent_dim": 28}),
-        "shapes": Preset(max_size=32, fields=SMALL | {"images": 200_000, "base_size": 4, "latent_dim": 76}),
+        "shapes": Preset(max_size=32, fields=SMALL | {"images": 130_000, "base_size": 4, "latent_dim": 76}),
         "image": Preset(fields={"images": 5_000_000}, note="agon train infogan --data my_pictures/"),
         "toy": Preset(kind="points", fields=POINTS),
         "tiny": Preset(kind="any", auto=False, fields=TINY | {"categories": 3, "numbers": 1}),
@@ -108,13 +108,14 @@ class InfoGAN(TwoPlayerGame):
         first = self.config.latent_dim - self.config.categories - self.config.numbers
         latent = latent.clone()
         if category is not None:
-            if not 0 <= category < self.config.categories:
+            if not (isinstance(category, int) and 0 <= category < self.config.categories):
                 raise UserError("There is no category {category}. Expected a number from 0 to {last}.", category=category, last=self.config.categories - 1)
             latent[:, first : first + self.config.categories] = F.one_hot(torch.tensor(category), self.config.categories).to(latent)
         if numbers is not None:
-            if len(numbers) != self.config.numbers:
-                raise UserError("{given} numbers were given. Expected {count}, one for each continuous code.", given=len(numbers), count=self.config.numbers)
-            latent[:, first + self.config.categories :] = torch.tensor(numbers).to(latent)
+            given = [number for number in (numbers if isinstance(numbers, tuple | list) else (numbers,)) if isinstance(number, int | float)]
+            if len(given) != self.config.numbers:
+                raise UserError("{given} numbers were given. Expected {count}, one for each continuous code.", given=len(given), count=self.config.numbers)
+            latent[:, first + self.config.categories :] = torch.tensor(given).to(latent)
         return super().render(latent, condition, draws)
 
     def logits(self, outputs):

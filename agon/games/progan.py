@@ -16,39 +16,22 @@ from typing import Literal
 import torch.nn.functional as F
 
 from agon.config import OptimizerConfig, Preset, require
-from agon.game import Stage
-from agon.layers.progressive import Growth, faded, set_lod
 from agon.losses.adversarial import wasserstein_critic, wasserstein_generator
-from agon.networks.sizes import doublings
-from agon.two_player import TINY, Penalty, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import TINY, Penalty
+from agon.two_player.growing import GrowingConfig, GrowingGame
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TwoPlayerConfig):
+class Config(GrowingConfig):
     network: Literal["progan"] = "progan"
     latent_dim: int = 512
-    channel_base: int = 16384
-    """A resolution of s pixels has this / s channels (the authors' fmap_base is half of it)."""
-    channel_max: int = 512
-    """The most channels of any layer."""
-    minibatch_std: int = 4
-    """Samples in a group of the minibatch standard deviation; 0: off."""
     fused_scale: bool = True
     """The discriminator's bias and rectifier come after downsampling (the authors' TensorFlow code); false: before it (the paper's table 2)."""
     first_bias: Literal["channel", "element"] = "channel"
     """The first dense layer's biases (pytorch_GAN_zoo has one for each element)."""
     first_norm: bool = True
     """Whether pixels are normalised between the generator's first two layers (pro_gan_pytorch does not)."""
-    start_size: int = 4
-    """Smallest side, in pixels, of the pictures that the run begins with."""
-    stable_images: int = 600_000
-    """Real images at a resolution before the next one is faded in."""
-    fade_images: int = 600_000
-    """Real images while the next resolution is faded in."""
     penalty: Penalty = "wgan_gp"
-    enlarge: bool = True
-    """While growing, pictures are enlarged to the full size before the discriminator sees them (the authors' TensorFlow code; the smaller the pictures, the
-    steeper the critic may be). false: it sees them as they are, as in most ports."""
     drift: float = 0.001
     """Weight of the mean of D(x)^2 (epsilon_drift)."""
     class_weight: float = 1.0
@@ -57,11 +40,8 @@ class Config(TwoPlayerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("channel_base", "channel_max", "start_size"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "a number above 0")
-        for name in ("minibatch_std", "stable_images", "fade_images", "drift", "class_weight"):
+        for name in ("drift", "class_weight"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        require(not self.latent_components, "latent_components", self.latent_components, "0 in a game that grows")
 
 
 LAPTOP = {
@@ -71,7 +51,7 @@ LAPTOP = {
 """Fields that the presets for small pictures share."""
 
 
-class ProGAN(TwoPlayerGame):
+class ProGAN(GrowingGame):
     """Outputs of the discriminator: (N,), with labels (N, 1 + num_classes), real-or-fake first."""
 
     Config = Config
@@ -94,28 +74,8 @@ class ProGAN(TwoPlayerGame):
         ),
     }  # fmt: skip
 
-    def __init__(self, config, spec):
-        super().__init__(config, spec)
-        times, base = doublings(spec, config.base_size)
-        self.growth = Growth(times, min(base), config.start_size, config.stable_images, config.fade_images)
-
-    # --- growing ----------------------------------------------------------------------------------------------------------------------
-
-    def stages(self):
-        (stage,) = super().stages()
-        return [Stage(name, stage.updates, length, fresh_optimizers=True) for name, length in self.growth.phases()]
-
-    def prepare(self, ctx):
-        set_lod(self, self.growth.lod(ctx.num_images))
-        ctx.log("lod", self.generator.lod)
-
     def make(self, latent, condition, draws):
         return self.generator(latent, condition, native=not self.config.enlarge)
-
-    def real(self, batch):
-        return faded(batch.real, self.generator.level_of_detail(), enlarge=self.config.enlarge)
-
-    # --- the objective ----------------------------------------------------------------------------------------------------------------
 
     def logits(self, outputs):
         return outputs[:, 0] if self.condition_dim else outputs

@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agon.config import OptimizerConfig, Preset, require
-from agon.game import Stage
-from agon.layers.progressive import Growth, faded, set_lod
 from agon.losses.adversarial import cross_entropy_discriminator, non_saturating_generator
-from agon.networks.sizes import doublings
-from agon.two_player import TINY, Penalty, TwoPlayerConfig
+from agon.two_player import TINY, Penalty
+from agon.two_player.growing import GrowingConfig, GrowingGame
 from agon.two_player.style import StyleGame
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TwoPlayerConfig):
+class Config(GrowingConfig):
     network: Literal["stylegan"] = "stylegan"
     latent_dim: int = 512
     w_dim: int = 512
@@ -35,33 +33,16 @@ class Config(TwoPlayerConfig):
     """Decay of the mean style that truncation moves towards, in a step."""
     style_mixing: float = 0.9
     """Fraction of the training pictures whose styles come from two latents."""
-    channel_base: int = 16384
-    """A resolution of s pixels has this / s channels (the authors' fmap_base is half of it)."""
-    channel_max: int = 512
-    """The most channels of any layer."""
-    minibatch_std: int = 4
-    """Samples in a group of the minibatch standard deviation; 0: off."""
     start_size: int = 8
-    """Smallest side, in pixels, of the pictures that the run begins with."""
-    stable_images: int = 600_000
-    """Real images at a resolution before the next one is faded in."""
-    fade_images: int = 600_000
-    """Real images while the next resolution is faded in."""
-    enlarge: bool = True
-    """While growing, pictures are enlarged to the full size before the discriminator sees them (the authors' code; the smaller the pictures, the weaker
-    R1). false: it sees them as they are, as in most ports."""
     penalty: Penalty = "r1"
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, beta1=0.0, beta2=0.99)
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("w_dim", "mapping_layers", "channel_base", "channel_max", "start_size"):
+        for name in ("w_dim", "mapping_layers"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "a number above 0")
-        for name in ("minibatch_std", "stable_images", "fade_images"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(0 <= self.w_avg_decay < 1, "w_avg_decay", self.w_avg_decay, "a number in [0, 1)")
         require(0 <= self.style_mixing <= 1, "style_mixing", self.style_mixing, "a probability in [0, 1]")
-        require(not self.latent_components, "latent_components", self.latent_components, "0 in a game that grows")
 
 
 LAPTOP = {
@@ -71,7 +52,7 @@ LAPTOP = {
 """Fields that the presets for small pictures share."""
 
 
-class StyleGAN(StyleGame):
+class StyleGAN(GrowingGame, StyleGame):
     Config = Config
     smooths_labels = True
     presets = {
@@ -96,26 +77,9 @@ class StyleGAN(StyleGame):
     def __init__(self, config, spec):
         super().__init__(config, spec)
         self.mixing = config.style_mixing
-        times, base = doublings(spec, config.base_size)
-        self.growth = Growth(times, min(base), config.start_size, config.stable_images, config.fade_images)
-
-    # --- growing ----------------------------------------------------------------------------------------------------------------------
-
-    def stages(self):
-        (stage,) = super().stages()
-        return [Stage(name, stage.updates, length, fresh_optimizers=True) for name, length in self.growth.phases()]
-
-    def prepare(self, ctx):
-        set_lod(self, self.growth.lod(ctx.num_images))
-        ctx.log("lod", self.generator.synthesis.lod)
 
     def make(self, latent, condition, draws):
         return self.generator(latent, condition, draws, mixing=self.mixing, native=not self.config.enlarge)
-
-    def real(self, batch):
-        return faded(batch.real, self.generator.synthesis.level_of_detail(), enlarge=self.config.enlarge)
-
-    # --- the objective ----------------------------------------------------------------------------------------------------------------
 
     def discriminator_terms(self, real, fake, batch):
         return {"adversarial": cross_entropy_discriminator(real, fake, self.config.label_smoothing)}

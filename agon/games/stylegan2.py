@@ -86,6 +86,7 @@ class Config(TwoPlayerConfig):
 
 ADA = {"ada": "bgc", "precision": "fp16", "ema_rampup": 0.05, "images": 25_000_000}
 PAPER = ADA | {"optimizer.lr": 2.5e-3, "ema_half_life_images": 20_000, "ema_rampup": 0.0, "minibatch_std": 8}
+"""The authors' configurations; micro-batches are what each of their GPUs held, over which minibatch deviation and path length were taken."""
 LIGHT = {
     "latent_dim": 64, "w_dim": 64, "mapping_layers": 2, "batch_size": 32, "channel_base": 1024, "channel_max": 64, "optimizer.lr": 4e-3,
     "optimizer.schedule": "linear", "optimizer.decay_start": 0.5, "optimizer.lr_final": 5e-4, "images": 96_000, "ema_half_life_images": 5_000,
@@ -102,16 +103,19 @@ class StyleGAN2(StyleGame):
         "digits": Preset(max_size=16, fields=LIGHT | {"channel_base": 512}),
         "shapes": Preset(max_size=32, fields=LIGHT | {"conditional": False}, note="agon train stylegan2 --data shapes"),
         "few": Preset(max_size=32, auto=False, fields=FEW, note="a hundred small pictures: agon train stylegan2 --data my_pictures/ --preset few"),
-        "image": Preset(fields={"images": 10_000_000, "channel_base": 16384, "mapping_layers": 2, "batch_size": 32, "ada": "bgc", "precision": "fp16"},
+        "image": Preset(fields={"images": 10_000_000, "channel_base": 16384, "mapping_layers": 2, "batch_size": 32, "micro_batch_size": 16, "ada": "bgc",
+                                "precision": "fp16"},
                         note="a GPU: agon train stylegan2 --data my_pictures/ --data.size 256"),
-        "config_f": Preset(auto=False, fields={"images": 25_000_000, "batch_size": 32, "precision": "fp32", "clamp": 0.0}, note="the paper's configuration F"),
-        "paper256": Preset(auto=False, fields=PAPER | {"batch_size": 64, "channel_base": 16384, "penalty_weight": 1.0}),
-        "paper512": Preset(auto=False, fields=PAPER | {"batch_size": 64, "penalty_weight": 0.5}),
+        "config_f": Preset(auto=False, note="the paper's configuration F", fields={
+            "images": 25_000_000, "batch_size": 32, "micro_batch_size": 4, "precision": "fp32", "clamp": 0.0, "ema_rampup": 0.0}),
+        "paper256": Preset(auto=False, fields=PAPER | {"batch_size": 64, "micro_batch_size": 8, "channel_base": 16384, "penalty_weight": 1.0}),
+        "paper512": Preset(auto=False, fields=PAPER | {"batch_size": 64, "micro_batch_size": 8, "penalty_weight": 0.5}),
         "paper1024": Preset(auto=False, fields=PAPER | {
-            "batch_size": 32, "optimizer.lr": 2e-3, "penalty_weight": 2.0, "minibatch_std": 4, "ema_half_life_images": 10_000}),
+            "batch_size": 32, "micro_batch_size": 4, "optimizer.lr": 2e-3, "penalty_weight": 2.0, "minibatch_std": 4, "ema_half_life_images": 10_000}),
         "cifar": Preset(auto=False, fields=ADA | {
-            "images": 100_000_000, "batch_size": 64, "mapping_layers": 2, "optimizer.lr": 2.5e-3, "penalty_weight": 0.01, "ema_half_life_images": 500_000,
-            "minibatch_std": 32, "path_length_weight": 0.0, "mixing": 0.0, "discriminator_architecture": "orig", "precision": "fp32"}),
+            "images": 100_000_000, "batch_size": 64, "micro_batch_size": 32, "mapping_layers": 2, "optimizer.lr": 2.5e-3, "penalty_weight": 0.01,
+            "ema_half_life_images": 500_000, "minibatch_std": 32, "path_length_weight": 0.0, "mixing": 0.0,
+            "discriminator_architecture": "orig", "precision": "fp32"}),
         "tiny": Preset(auto=False, fields=TINY | {"w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8, "penalty_every": 2,
                                                   "path_length_every": 2, "optimizer.lr": 2e-3}),
     }  # fmt: skip

@@ -88,10 +88,11 @@ class Config(TwoPlayerConfig):
 
 
 T = {"images": 25_000_000, "batch_size": 32, "ema_half_life_images": 10_000, "ema_rampup": 0.05, "ada": "bgc", "precision": "fp16"}
+"""The authors' configurations; the presets' micro-batches are those that they give for one GPU."""
 R = T | {"kernel": 1, "radial": True, "generator_channels": 2, "blur_sigma": 10.0}
 LIGHT = {
     "latent_dim": 64, "w_dim": 64, "batch_size": 16, "num_layers": 5, "num_critical": 1, "margin": 2, "channel_base": 512, "channel_max": 64,
-    "images": 36_000, "ema_half_life_images": 2_000, "magnitude_images": 2_000, "penalty_weight": 0.5, "optimizer.lr": 4e-3, "log_every": 20,
+    "images": 26_000, "ema_half_life_images": 2_000, "magnitude_images": 2_000, "penalty_weight": 0.5, "optimizer.lr": 4e-3, "log_every": 20,
 }  # fmt: skip
 """Small pictures on a CPU within minutes."""
 
@@ -103,14 +104,14 @@ class StyleGAN3(StyleGame):
     presets = {
         "digits": Preset(max_size=16, fields=LIGHT | {"num_layers": 4, "channel_base": 256, "images": 60_000}),
         "shapes": Preset(max_size=32, fields=LIGHT | {"conditional": False}, note="agon train stylegan3 --data shapes"),
-        "image": Preset(fields=T | {"images": 10_000_000, "channel_base": 16384, "penalty_weight": 2.0},
+        "image": Preset(fields=T | {"images": 10_000_000, "micro_batch_size": 16, "channel_base": 16384, "penalty_weight": 2.0},
                         note="a GPU: agon train stylegan3 --data my_pictures/ --data.size 256"),
-        "t256": Preset(auto=False, fields=T | {"penalty_weight": 2.0}),
-        "t512": Preset(auto=False, fields=T | {"penalty_weight": 8.0}),
-        "t1024": Preset(auto=False, fields=T | {"penalty_weight": 32.0}),
-        "r256": Preset(auto=False, fields=R | {"penalty_weight": 2.0}),
-        "r512": Preset(auto=False, fields=R | {"penalty_weight": 8.0}),
-        "r1024": Preset(auto=False, fields=R | {"penalty_weight": 32.0}),
+        "t256": Preset(auto=False, fields=T | {"micro_batch_size": 16, "penalty_weight": 2.0}),
+        "t512": Preset(auto=False, fields=T | {"micro_batch_size": 8, "penalty_weight": 8.0}),
+        "t1024": Preset(auto=False, fields=T | {"micro_batch_size": 4, "penalty_weight": 32.0}),
+        "r256": Preset(auto=False, fields=R | {"micro_batch_size": 8, "penalty_weight": 2.0}),
+        "r512": Preset(auto=False, fields=R | {"micro_batch_size": 4, "penalty_weight": 8.0}),
+        "r1024": Preset(auto=False, fields=R | {"micro_batch_size": 4, "penalty_weight": 32.0}),
         "tiny": Preset(auto=False, fields=TINY | {
             "w_dim": 8, "mapping_layers": 1, "discriminator_mapping_layers": 1, "num_layers": 2, "num_critical": 1, "margin": 1, "channel_base": 32,
             "channel_max": 8, "penalty_every": 2}),

@@ -84,7 +84,7 @@ class TransGAN(TwoPlayerGame):
             "images": 300_000, "width": 128, "depth": (2, 1), "pixel_shuffles": 1, "diffaugment": "",
         }, note="agon train transgan --data digits"),
         "shapes": Preset(max_size=32, fields=CPU | {
-            "images": 40_000, "width": 256, "depth": (2, 1, 1), "patch": 4, "whole": 8, "window": 8, "num_critic": 2,
+            "images": 26_000, "width": 256, "depth": (2, 1, 1), "patch": 4, "whole": 8, "window": 8, "num_critic": 2,
             "diffaugment": "translation",
         }, note="agon train transgan --data shapes"),
         "image": Preset(fields={"images": 50_000_000, "micro_batch_size": 16, "patch": 4}, note="a GPU: agon train transgan --data my_pictures/"),

@@ -19,6 +19,7 @@ class MixtureLatent(nn.Module):
         self.generator, self.width = generator, width
         self.centres = nn.Parameter(torch.randn(num_components, latent_dim))
 
-    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Tensor, condition: Tensor | None = None, *further) -> Tensor:
+        """``further``: what else the generator takes (draws)."""
         chosen = (latent[:, -1] * len(self.centres)).long().clamp_(max=len(self.centres) - 1)
-        return self.generator(self.centres[chosen] + self.width * latent[:, :-1], condition)
+        return self.generator(self.centres[chosen] + self.width * latent[:, :-1], condition, *further)

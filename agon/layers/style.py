@@ -100,12 +100,22 @@ def modulated_conv2d(
     ``demodulate``: the scaled weight is divided by its norm per output channel. ``padding``: None is k // 2. ``up_kernel``: double the size with this
     filter (:func:`agon.layers.resample.conv_up`). ``gain`` multiplies the result. ``input_gain`` multiplies x without counting for the norm.
     """
+    half = computes_in_half(x)
     with torch.autocast(x.device.type, enabled=False):
+        if half and demodulate:  # as the authors do: demodulation undoes it, and no sum of products leaves the range of 16 bits
+            weight = weight / (weight.abs().amax((1, 2, 3), keepdim=True) * math.sqrt(weight[0].numel()))
+            style = style / style.abs().amax(1, keepdim=True)
         demodulation = demodulation_of(weight, style) * gain if demodulate else None
         scale = style * input_gain * (1.0 if demodulate else gain)
     x = x * scale.to(x.dtype)[:, :, None, None]
     x = F.conv2d(x, weight, padding=weight.shape[2] // 2 if padding is None else padding) if up_kernel is None else conv_up(x, weight, up_kernel)
     return x if demodulation is None else x * demodulation.to(x.dtype)[:, :, None, None]
+
+
+def computes_in_half(x: Tensor) -> bool:
+    """Whether a convolution of x would be computed in float16, whose largest number is 65504."""
+    kind = x.device.type
+    return (torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype) == torch.float16
 
 
 def demodulation_of(weight: Tensor, style: Tensor) -> Tensor:

@@ -198,8 +198,10 @@ class StyleGAN3Generator(nn.Module):
 
 def motion(rotation: float = 0.0, translation: tuple[float, float] = (0.0, 0.0)) -> Tensor:
     """The ``transform`` that turns pictures counter-clockwise by ``rotation`` turns and then moves them right and down by ``translation`` shorter sides."""
-    if len(translation) != 2:
-        raise UserError("A translation has {given} numbers. Expected two, right and down, such as 0.1,0.", given=len(translation))
+    numbers = (rotation, *(translation if isinstance(translation, tuple | list) else (translation,)))
+    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
+        raise UserError("A picture cannot be turned by '{rotation}' and moved by '{translation}'. Expected a number of turns such as 0.1, and two numbers, "
+                        "right and down, such as 0.1,0.", rotation=rotation, translation=translation)  # fmt: skip
     cos, sin = math.cos(2 * math.pi * rotation), math.sin(2 * math.pi * rotation)
     x, y = translation
     return torch.tensor([[cos, -sin, sin * y - cos * x], [sin, cos, -sin * x - cos * y], [0.0, 0.0, 1.0]])

@@ -8,8 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agon.data.source import DataSpec
 from agon.errors import UserError
 from agon.game import Draws
+from agon.two_player.config import TwoPlayerConfig
 from agon.two_player.game import TwoPlayerGame
 
 NOISES = ("const", "random", "none")
@@ -23,6 +25,11 @@ class StyleGame(TwoPlayerGame):
     controls = ("truncation", "truncation_layers", "noise", "mix_seed", "mix_layers", "w")
     mixing: float = 0.0
     """Probability that a sample's styles come from two latents while training."""
+
+    def _check(self, config: TwoPlayerConfig, spec: DataSpec) -> None:
+        super()._check(config, spec)
+        if config.latent_components:
+            raise UserError("{game} maps its latents to styles itself. Expected latent_components 0: leave it out.", game=type(self).__name__)
 
     def make(self, latent: Tensor, condition: Tensor | None, draws: Draws) -> Tensor:
         return self.generator(latent, condition, draws, mixing=self.mixing)

@@ -1,6 +1,6 @@
 """What R1, path length regularisation and ADA do to a small StyleGAN2: python benchmarks/quality/regularisers.py [--draw]
 
-Five trainings on 16x16 shapes that differ in one thing each, 3 seeds; every 1,000 images a probe on the live networks with fixed samples:
+Five trainings on 16x16 shapes that differ in one thing each, 2 seeds; every 1,000 images a probe on the live networks with fixed samples:
 
 * ``slope``: mean squared gradient of D at 256 real pictures it was trained on (what R1 holds down)
 * ``unevenness``: standard deviation of |J^T y| over its mean, at 256 latents (what path length regularisation holds down)
@@ -28,10 +28,10 @@ from agon.losses import penalties
 from agon.train.randomness import mix
 from agon.train.trainer import Trainer
 
-IMAGES_SEEN, EVERY, SEEDS = 16_000, 1_000, 3
+IMAGES_SEEN, EVERY, SEEDS = 12_000, 1_000, 2
 SMALL = {
     "images": IMAGES_SEEN, "batch_size": 16, "channel_base": 256, "channel_max": 32, "latent_dim": 32, "w_dim": 32, "mapping_layers": 2, "conditional": False,
-    "penalty_weight": 0.1, "log_every": 10, "ada_images": 10_000,
+    "penalty_weight": 0.1, "log_every": 10, "ada_images": 8_000,
 }  # fmt: skip
 CASES = {
     "R1 and path length": {},

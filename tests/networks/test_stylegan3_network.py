@@ -123,8 +123,9 @@ def test_rotating_is_exact_at_quarter_turns_and_translating_by_coarse_pixels():
 
 
 def test_motion_refuses_what_is_no_place():
-    with pytest.raises(UserError, match="Expected two"):
-        motion(0.0, (1.0,))
+    for wrong in ((0.0, (1.0,)), (0.0, 0.1), ("left", (0.0, 0.0)), (0.0, ("a", "b"))):
+        with pytest.raises(UserError, match="cannot be turned"):
+            motion(*wrong)
     torch.testing.assert_close(motion(0.3, (0.1, 0.2)).inverse() @ motion(0.3, (0.1, 0.2)), torch.eye(3))
 
 

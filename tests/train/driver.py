@@ -17,15 +17,17 @@ from agon import catalog  # noqa: E402
 from agon.config import build  # noqa: E402
 from agon.train import trainer as engine  # noqa: E402
 
-KILL_AT, STEPS = 27, 60
+PLANS = {1: (27, 60, 20), 2: (11, 24, 8)}
+"""Ranks -> (step at which it dies, steps, steps between checkpoints); two ranks share two cores and get fewer."""
 
 
-def train(folder, game, *, kill=False, **fields):
+def train(folder, game, *, ranks, kill=False, **fields):
+    kill_at, steps, between = PLANS[ranks]
     advance = engine.Trainer.advance
     if kill:
 
         def advance_or_die(self):
-            if self.step == KILL_AT:
+            if self.step == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return advance(self)
 
@@ -35,8 +37,8 @@ def train(folder, game, *, kill=False, **fields):
     torch.set_num_threads(1)
     cls = catalog.load(game)
     steps_images = 8 * build(cls.Config, cls.presets["tiny"].fields).num_critic  # each critic step draws a batch
-    options = {"batch_size": 8, "checkpoint_every_images": 20 * steps_images, "sample_every_images": 10**9, "ema_every": 3, **fields}
-    agon.run.train(game, "digits", preset="tiny", out=folder, steps=STEPS, **options)
+    options = {"batch_size": 8, "checkpoint_every_images": between * steps_images, "sample_every_images": 10**9, "ema_every": 3, **fields}
+    agon.run.train(game, "digits", preset="tiny", out=folder, steps=steps, **options)
 
 
 def fork(ranks, work):
@@ -80,10 +82,10 @@ def main():
     for game in sys.argv[3:]:
         straight, broken = root / f"{game}-straight", root / f"{game}-broken"
         entry = {
-            "straight_status": fork(ranks, lambda: train(straight, game)),  # noqa: B023
-            "killed_status": fork(ranks, lambda: train(broken, game, kill=True)),  # noqa: B023
+            "straight_status": fork(ranks, lambda: train(straight, game, ranks=ranks)),  # noqa: B023
+            "killed_status": fork(ranks, lambda: train(broken, game, ranks=ranks, kill=True)),  # noqa: B023
             "left": sorted(path.name for path in (broken / "checkpoints").iterdir()),
-            "resumed_status": fork(ranks, lambda: train(broken, game)),  # noqa: B023
+            "resumed_status": fork(ranks, lambda: train(broken, game, ranks=ranks)),  # noqa: B023
         }
         result[game] = entry | {"straight": [hashes(straight), losses(straight)], "resumed": [hashes(broken), losses(broken)]}
     print(json.dumps(result))

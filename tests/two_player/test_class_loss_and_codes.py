@@ -48,6 +48,12 @@ def test_the_term_is_the_loss_of_the_discriminators_features():
     torch.testing.assert_close(option.discriminator_terms(turn)["class"], 0.5 * expected)
 
 
+@pytest.mark.parametrize("game", ["stylegan2", "stylegan", "progan", "transgan"])
+def test_a_class_loss_needs_the_common_head(game):
+    with pytest.raises(UserError, match="common head"):
+        make(game, class_loss="contrastive")
+
+
 def test_a_class_loss_needs_classes():
     with pytest.raises(UserError, match="compares classes"):
         make("sngan", DataSpec("image", (1, 8, 8)), class_loss="contrastive")
@@ -62,7 +68,8 @@ def test_codes_lie_at_the_latents_end_and_can_be_set():
     drawn = built.draw_latent(5, torch.Generator().manual_seed(0))
     drawn[:, 4:7], drawn[:, 7:] = torch.tensor([0.0, 0.0, 1.0]), 0.5
     torch.testing.assert_close(built.sample(5, seed=0, category=2, numbers=(0.5,)), built.from_latent(drawn).clamp(-1, 1))
-    for wrong in ({"category": 3}, {"numbers": (0.1, 0.2)}):
+    assert torch.equal(built.sample(5, seed=0, numbers=0.5), built.sample(5, seed=0, numbers=(0.5,)))
+    for wrong in ({"category": 3}, {"category": "two"}, {"numbers": (0.1, 0.2)}, {"numbers": "much"}):
         with pytest.raises(UserError):
             built.sample(1, seed=0, **wrong)
 

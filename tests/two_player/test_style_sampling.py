@@ -8,7 +8,7 @@ from agon.cli import main
 from agon.config import build
 from agon.data.source import DataSpec
 from agon.errors import UserError
-from agon.run import load, train
+from agon.run import CHUNK, draw, load, train
 from agon.two_player.style import layer_numbers
 
 
@@ -79,6 +79,19 @@ def test_what_a_game_cannot_do_is_refused_by_name(game):
     plain = cls(build(cls.Config, cls.presets["tiny"].fields), DataSpec("image", (1, 8, 8)))
     with pytest.raises(UserError, match="cannot be asked for truncation"):
         plain.sample(1, seed=0, truncation=0.5)
+
+
+def test_every_part_of_many_samples_is_mixed_with_that_part_of_the_other_seed(game):
+    n, label = CHUNK + 2, torch.arange(CHUNK + 2) % 4
+    mixed = draw(game, n, seed=1, label=label, mix_seed=7, mix_layers="0-")
+    assert torch.equal(mixed, draw(game, n, seed=7, label=label))
+
+
+def test_styles_come_from_one_normal_latent():
+    for name in ("stylegan", "stylegan2", "stylegan3"):
+        cls = catalog.load(name)
+        with pytest.raises(UserError, match="latent_components"):
+            cls(build(cls.Config, cls.presets["tiny"].fields, {"latent_components": 3}), DataSpec("image", (1, 8, 8)))
 
 
 def test_the_command_line_saves_and_draws_styles(tmp_path, capsys):

@@ -73,7 +73,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError("{path} cannot be read ({why}). Expected a file that 'agon export --to safetensors' wrote.", path=path, why=str(error)) from None
     if KEY not in metadata:
         raise UserError("{path} was not written by Agon: it does not say which game it holds. Expected a file of 'agon export --to safetensors'.", path=path)
-    if metadata.get("sha256") != _digest(metadata[KEY], tensors):
+    if metadata.get("format") != "pt" or metadata.get("sha256") != _digest(metadata[KEY], tensors):
         raise UserError("{path} is damaged: it does not match its SHA-256. Export or download it again.", path=path)
     return json.loads(metadata[KEY]), tensors
 

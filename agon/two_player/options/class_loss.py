@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from agon.errors import UserError
 from agon.losses.class_contrast import conditional_contrastive, data_to_data_cross_entropy
+from agon.networks.discriminator import Discriminator
 from agon.two_player.option import Option, Turn
 
 if TYPE_CHECKING:
@@ -50,4 +51,7 @@ def option(config: TwoPlayerConfig, spec: DataSpec, discriminator: nn.Module) ->
         return None
     if not (spec.num_classes and config.conditional):
         raise UserError("class_loss compares classes, and the data have none (or conditional is false). Set class_loss to none.")
+    if not isinstance(discriminator, Discriminator):
+        raise UserError("class_loss needs a discriminator with the common head, and that of {network} has its own. Set class_loss to none.",
+                        network=config.network)  # fmt: skip
     return ClassLoss(config, spec.num_classes, discriminator.head.in_features)
