@@ -15,8 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from agon.config import OptimizerConfig, Preset, require
 from agon.layers.orthogonal import orthogonality
 from agon.losses.adversarial import hinge_discriminator, hinge_generator
@@ -67,7 +65,7 @@ DIGITS = SMALL | {
     "images": 200_000, "width": 12, "discriminator_width": 12, "latent_dim": 24, "embedding_dim": 16, "attention": (), "num_critic": 1,
     "discriminator_lr": 1e-3,
 }  # fmt: skip
-SHAPES = DIGITS | {"images": 80_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "embedding_dim": 32, "attention": (16,)}
+SHAPES = DIGITS | {"images": 60_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "embedding_dim": 32, "attention": (16,)}
 IMAGENET = {
     "images": 300_000_000, "batch_size": 2048, "micro_batch_size": 256, "num_critic": 1, "orthogonal_regularisation": 0.0,
     "ema_half_life_images": 14_200_000, "ema_rampup": 0.35,  # theirs begins at step 20,000
@@ -100,8 +98,7 @@ class BigGAN(TwoPlayerGame):
 
     def render(self, latent, condition, draws, truncation=None):
         """``truncation``: latents lie in [-truncation, truncation]; None: they are not truncated."""
-        normal, choice = latent.split([self.config.latent_dim, latent.shape[1] - self.config.latent_dim], 1)
-        return self.generator(torch.cat([truncated(normal, truncation), choice], 1), condition)
+        return self.generator(truncated(latent, truncation, self.config.latent_dim), condition)
 
     def discriminator_terms(self, real, fake, batch):
         return {"adversarial": hinge_discriminator(real, fake)}

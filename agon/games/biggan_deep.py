@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agon.config import OptimizerConfig, Preset, require
-from agon.games.biggan import BigGAN
-from agon.two_player import SMALL, TINY, Init, Layers, TwoPlayerConfig
+from agon.layers.orthogonal import orthogonality
+from agon.losses.adversarial import hinge_discriminator, hinge_generator
+from agon.networks.biggan import truncated
+from agon.two_player import SMALL, TINY, Init, Layers, TwoPlayerConfig, TwoPlayerGame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +62,15 @@ DIGITS = SMALL | {
     "discriminator_lr": 1e-3,
 }  # fmt: skip
 SHAPES = DIGITS | {
-    "images": 64_000, "base_size": 4, "width": 24, "discriminator_width": 24, "blocks": 2, "latent_dim": 64, "embedding_dim": 32, "attention": (16,),
+    "images": 44_000, "base_size": 4, "width": 24, "discriminator_width": 24, "blocks": 2, "latent_dim": 64, "embedding_dim": 32, "attention": (16,),
 }  # fmt: skip
 IMAGE = {"images": 20_000_000, "width": 64, "batch_size": 256, "micro_batch_size": 64}
 
 
-class BigGANDeep(BigGAN):
+class BigGANDeep(TwoPlayerGame):
     Config = Config
+    condition_mode = "projection"
+    controls = ("truncation",)
     presets = {
         "digits": Preset(max_size=16, fields=DIGITS, note="agon train biggan_deep --data digits"),
         "shapes": Preset(max_size=32, fields=SHAPES, note="agon train biggan_deep --data shapes"),
@@ -83,3 +87,16 @@ class BigGANDeep(BigGAN):
             fields=TINY | {"width": 4, "discriminator_width": 4, "latent_dim": 9, "attention": (4,), "num_critic": 1, "discriminator_lr": 2e-3},
         ),
     }  # fmt: skip
+
+    def render(self, latent, condition, draws, truncation=None):
+        """``truncation``: latents lie in [-truncation, truncation]; None: they are not truncated."""
+        return self.generator(truncated(latent, truncation, self.config.latent_dim), condition)
+
+    def discriminator_terms(self, real, fake, batch):
+        return {"adversarial": hinge_discriminator(real, fake)}
+
+    def generator_terms(self, fake, real, batch):
+        terms = {"adversarial": hinge_generator(fake)}
+        if self.config.orthogonal_regularisation:
+            terms["orthogonal"] = self.config.orthogonal_regularisation * orthogonality(self.generator)
+        return terms

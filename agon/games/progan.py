@@ -45,8 +45,8 @@ class Config(GrowingConfig):
 
 
 LAPTOP = {
-    "batch_size": 32, "latent_dim": 64, "channel_max": 64, "stable_images": 10_000, "fade_images": 10_000, "optimizer.lr": 2e-3, "optimizer.schedule": "linear",
-    "ema_half_life_images": 5_000,
+    "batch_size": 32, "latent_dim": 64, "channel_max": 64, "stable_images": 10_000, "fade_images": 10_000, "optimizer.lr": 1e-3, "optimizer.schedule": "linear",
+    "ema_half_life_images": 5_000, "enlarge": False,
 }  # fmt: skip
 """Fields that the presets for small pictures share."""
 
@@ -57,7 +57,7 @@ class ProGAN(GrowingGame):
     Config = Config
     condition_mode = "auxiliary"
     presets = {
-        "digits": Preset(max_size=16, fields=LAPTOP | {"images": 150_000, "channel_base": 256}),
+        "digits": Preset(max_size=16, fields=LAPTOP | {"images": 250_000, "channel_base": 256}),
         "shapes": Preset(max_size=32, fields=LAPTOP | {"images": 130_000, "channel_base": 512, "start_size": 8}),
         "image": Preset(fields={"images": 12_000_000, "batch_size": 32}, note="agon train progan --data my_pictures/"),
         "celebahq1024": Preset(

@@ -64,7 +64,7 @@ class ProjectedGAN(TwoPlayerGame):
     Config = Config
     presets = {
         "digits": Preset(max_size=16, fields=CPU | {"images": 150_000, "base_size": 2, "diffaugment": ""}, note="agon train projectedgan --data digits"),
-        "shapes": Preset(max_size=32, fields=CPU | {"images": 70_000, "diffaugment": "translation"}, note="agon train projectedgan --data shapes"),
+        "shapes": Preset(max_size=32, fields=CPU | {"images": 60_000, "diffaugment": "translation"}, note="agon train projectedgan --data shapes"),
         "image": Preset(
             fields={"images": 10_000_000, "feature_size": 224}, note="a GPU: agon train projectedgan --data my_pictures/ --features efficientnet.pt",
         ),

@@ -53,7 +53,7 @@ class Config(TwoPlayerConfig):
 
 
 DIGITS = SMALL | {"images": 200_000, "width": 12, "discriminator_width": 12, "latent_dim": 24, "attention": (4,), "discriminator_lr": 1e-3}
-SHAPES = DIGITS | {"images": 80_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "attention": (16,)}
+SHAPES = DIGITS | {"images": 60_000, "base_size": 4, "width": 16, "discriminator_width": 12, "latent_dim": 64, "attention": (16,)}
 
 
 class SAGAN(TwoPlayerGame):

@@ -81,7 +81,7 @@ class TransGAN(TwoPlayerGame):
     Config = Config
     presets = {
         "digits": Preset(max_size=16, fields=CPU | {
-            "images": 300_000, "width": 128, "depth": (2, 1), "pixel_shuffles": 1, "diffaugment": "",
+            "images": 200_000, "width": 128, "depth": (2, 1), "pixel_shuffles": 1, "diffaugment": "",
         }, note="agon train transgan --data digits"),
         "shapes": Preset(max_size=32, fields=CPU | {
             "images": 26_000, "width": 256, "depth": (2, 1, 1), "patch": 4, "whole": 8, "window": 8, "num_critic": 2,

@@ -54,18 +54,20 @@ def discriminator_stages(config, spec: DataSpec) -> tuple[list[int], list[bool],
     return widths, downs, [side in config.attention for side in sides]
 
 
-def truncated(latent: Tensor, threshold: float | None) -> Tensor:
+def truncated(latent: Tensor, threshold: float | None, count: int | None = None) -> Tensor:
     """Standard normal numbers -> numbers with the distribution of normals drawn anew until they lie in [-threshold, threshold] (the truncation trick).
 
     x = F^-1(F(z)) for the two distribution functions: each z has its own x, smoothly in both z and the threshold. None: z as it is. ``threshold`` > 0.
+    ``count``: the first so many numbers of each sample alone (what follows is a mixture's choice of component).
     """
     if threshold is None:
         return latent
     if not threshold > 0:
         raise UserError("The truncation threshold {value} is out of range. Expected a number above 0, such as 0.5, or none.", value=threshold)
+    latent, rest = latent[..., :count], latent[..., latent.shape[-1] if count is None else count :]
     tail = torch.special.ndtr(torch.tensor(-float(threshold), device=latent.device))
     lower = tail + torch.special.ndtr(-latent.abs()) * (1 - 2 * tail)  # the lower half: float32 is exact next to 0, not next to 1
-    return latent.sign() * torch.special.ndtri(lower).abs().clamp(max=threshold)
+    return torch.cat([latent.sign() * torch.special.ndtri(lower).abs().clamp(max=threshold), rest], -1)
 
 
 class ConditionalNorm(nn.Module):

@@ -65,16 +65,14 @@ def test_demodulation_is_float32_under_autocast():
     assert (found - expected).abs().max() < 0.02 * expected.abs().max()
 
 
-@pytest.mark.parametrize("autocast", [False, True])
-def test_float16_does_not_overflow_where_styles_and_activations_are_large(autocast):
+def test_float16_does_not_overflow_where_styles_and_activations_are_large():
     torch.manual_seed(1)
     x, weight, style = 200 * torch.ones(2, 64, 5, 5), 3 * torch.ones(4, 64, 3, 3), (20 * torch.ones(2, 64)).requires_grad_()
-    with torch.autocast("cpu", torch.float16, enabled=autocast):
-        found = modulated_conv2d(x if autocast else x.half(), weight if autocast else weight.half(), style)
+    with torch.autocast("cpu", torch.float16):
+        found = modulated_conv2d(x, weight, style)
     found.float().mean().backward()
-    expected = expanded(x, weight, style.detach())
     assert found.dtype == torch.float16 and style.grad.isfinite().all()
-    torch.testing.assert_close(found.detach().float(), expected, rtol=0.01, atol=0)
+    torch.testing.assert_close(found.detach().float(), expanded(x, weight, style.detach()), rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("scaled", [False, True])

@@ -154,6 +154,9 @@ def test_truncated_latents_have_the_law_of_normals_drawn_until_they_fit():
         assert (x[z.argsort()].diff() > -1e-5).all()
     torch.testing.assert_close(truncated(z, 8.0), z, atol=5e-3, rtol=1e-3)
     assert truncated(z, None) is z
+    rows = z[:100].view(10, 10)
+    part = truncated(rows, 0.5, 8)
+    assert torch.equal(part[:, 8:], rows[:, 8:]) and torch.equal(part[:, :8], truncated(rows, 0.5)[:, :8])
     with pytest.raises(UserError, match="threshold"):
         truncated(z, 0.0)
 
