@@ -104,6 +104,7 @@ class StyleGAN2(StyleGame):
         "shapes": Preset(max_size=32, fields=LIGHT | {"conditional": False}, note="agon train stylegan2 --data shapes"),
         "few": Preset(max_size=32, auto=False, fields=FEW, note="a hundred small pictures: agon train stylegan2 --data my_pictures/ --preset few"),
         "image": Preset(fields={"images": 10_000_000, "channel_base": 16384, "mapping_layers": 2, "batch_size": 32, "micro_batch_size": 16, "ada": "bgc",
+                                "penalty_weight": 1.0,
                                 "precision": "fp16"},
                         note="a GPU: agon train stylegan2 --data my_pictures/ --data.size 256"),
         "config_f": Preset(auto=False, note="the paper's configuration F", fields={

@@ -102,7 +102,7 @@ class StyleGAN3(StyleGame):
     smooths_labels = True
     controls = tuple(name for name in StyleGame.controls if name != "noise") + ("rotation", "translation")
     presets = {
-        "digits": Preset(max_size=16, fields=LIGHT | {"num_layers": 4, "channel_base": 256, "images": 40_000}),
+        "digits": Preset(max_size=16, fields=LIGHT | {"num_layers": 4, "channel_base": 256, "images": 60_000}),
         "shapes": Preset(max_size=32, fields=LIGHT | {"conditional": False}, note="agon train stylegan3 --data shapes"),
         "image": Preset(fields=T | {"images": 10_000_000, "micro_batch_size": 16, "channel_base": 16384, "penalty_weight": 2.0},
                         note="a GPU: agon train stylegan3 --data my_pictures/ --data.size 256"),
