@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from agon.data.source import Batch
-from agon.game import Context, Draws, Terms
-
-if TYPE_CHECKING:
-    from agon.two_player.game import TwoPlayerGame
+from agon.game import Context, Draws, Game, Terms
 
 
 @dataclass
@@ -24,7 +20,7 @@ class Turn:
     """One player's turn, as an option sees it. ``real`` and ``made`` are samples before ``game.seen`` has changed them, ``real_seen`` and ``fake_seen``
     after; ``real_out`` and ``fake_out`` are the discriminator's outputs. In the generator's turn what belongs to real samples may be None."""
 
-    game: TwoPlayerGame
+    game: Game
     batch: Batch
     condition: Tensor | None
     ctx: Context
@@ -56,7 +52,7 @@ class Option(nn.Module):
         """The samples that the discriminator is told are real, from those that are and those that are made (detached)."""
         return real
 
-    def latent(self, latent: Tensor, generate: Callable[[Tensor], Tensor], game: TwoPlayerGame, condition: Tensor | None) -> Tensor:
+    def latent(self, latent: Tensor, generate: Callable[[Tensor], Tensor], game: Game, condition: Tensor | None) -> Tensor:
         """Another latent in place of a drawn one."""
         return latent
 
