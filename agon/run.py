@@ -229,6 +229,7 @@ def train(
         if ranks.first:
             write_atomically(folder / "config.json", json.dumps(description, indent=1, ensure_ascii=False).encode())
             if transferred is not None:
+                _tell(transferred, start, console)
                 write_atomically(folder / "transfer.json", json.dumps(dataclasses.asdict(transferred), indent=1).encode())
         measuring = Measuring(folder, built.config, source, about_data(description))
         run = _train(built, source, folder, device, ranks, minutes, console, tensorboard, measuring)
@@ -244,6 +245,12 @@ def _suited(preset: dict[str, Any], device: str | None) -> dict[str, Any]:
 def _start_from(game: Game, start: str | Path, folder: Path) -> Transferred | None:
     """Give a new run the weights of another; a run that has checkpoints of its own goes on from those."""
     return None if (folder / "checkpoints").exists() else transfer(game, read_weights(Path(start)))
+
+
+def _tell(done: Transferred, start: str | Path, console: bool) -> None:
+    if console:
+        print(translate("From {start}: {loaded} tensors loaded, {adapted} adapted, {skipped} new here, {unused} unused (transfer.json).").format(
+            start=start, loaded=len(done.loaded), adapted=len(done.adapted), skipped=len(done.skipped), unused=len(done.unused)), file=sys.stderr)  # fmt: skip
 
 
 def _train(

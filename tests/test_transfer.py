@@ -53,6 +53,15 @@ def test_weights_of_other_networks_are_refused():
         transfer(stylegan2((3, 8, 8), 0), {"generator.project.weight": torch.ones(2, 2)})
 
 
+def test_frozen_resolutions_belong_to_no_player_and_not_all_can_be():
+    game = stylegan2((3, 16, 16), 0, base_size=4, freeze_discriminator=1)
+    moving = {id(p) for p in game.players()["discriminator"].parameters()}
+    for name, parameter in game.discriminator.named_parameters():
+        assert (id(parameter) in moving) == (not name.startswith("b16.")), name
+    with pytest.raises(UserError, match="freeze_discriminator"):
+        stylegan2((3, 16, 16), 0, base_size=4, freeze_discriminator=3).players()
+
+
 def test_a_run_starts_from_another_and_keeps_the_list(tmp_path):
     first = train("stylegan2", "digits", preset="tiny", out=tmp_path / "a", steps=2, conditional=False)
     still = {"optimizer.lr": 1e-12}

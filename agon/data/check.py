@@ -99,7 +99,7 @@ def as_text(report: dict[str, Any]) -> str:
     lines += ["  " + _line("bad: {file} {why}", **entry) for entry in report["bad"]]
     will = report["will"]
     if will:
-        lines.append("  " + _line("training would use --size {height}x{width} (height x width), {channels} channels; {resized} pictures would be resized "
+        lines.append("  " + _line("training would use --data.size {height}x{width} (height x width), {channels} channels; {resized} pictures would be resized "
                                   "({enlarged} of them enlarged): {how}", **{**will, "how": translate(will["how"])}))
     if report["stop"]:
         lines.append("  " + _line("training would stop: {why}", why=report["stop"]))

@@ -40,7 +40,7 @@ from agon.game import Game
 from agon.train import checkpoint
 
 FOLDER = Path(__file__).parent
-ENDINGS = (".pkl", ".pth", ".pt", ".ckpt", ".bin", ".tar")
+ENDINGS = (".safetensors", ".pkl", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 SHOWN = 8
 """Names that an error lists."""
 MAX_SIDE, MAX_CLASSES, MAX_CHANNELS = 4096, 100_000, 16
@@ -105,12 +105,26 @@ def read_any(path: Path) -> Any:
         raise UserError("There is no file {path}. Expected a checkpoint, such as network-snapshot-025000.pkl or G_ema.pth.", path=path)
     if not path.is_dir():
         with writing(path):
-            return read_tree(path, Names())
+            return read_safetensors(path) if path.suffix == ".safetensors" else read_tree(path, Names())
     files = sorted(each for each in path.iterdir() if each.suffix in ENDINGS and each.is_file())
     if not 0 < len(files) <= MAX_FILES:
         raise UserError("{path} holds {count} files that may be checkpoints. Expected the files of one checkpoint (1 to {most}): name a file.", path=path,
                         count=len(files), most=MAX_FILES)
-    return {each.stem: read_tree(each, Names()) for each in files}
+    return {each.stem: read_any(each) for each in files}
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, of another project's file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            if "agon" in (file.metadata() or {}):
+                raise UserError("{path} was written by agon export. Expected another project's checkpoint; this one is opened in Python: "
+                                "agon.formats.export.load_exported(PATH).", path=path)  # fmt: skip
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError("{path} is no readable safetensors file ({why}). Get it anew.", path=path, why=printable(str(error))) from None
 
 
 def contents(tree: Any, path: Path) -> tuple[set[str], set[str]]:

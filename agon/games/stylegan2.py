@@ -140,6 +140,7 @@ class StyleGAN2(StyleGame):
         theirs = players["discriminator"]
         if self.config.freeze_discriminator:
             blocks = [(int(name[1:]), name) for name, _ in self.discriminator.named_children() if name[1:].isdecimal()]
+            require(self.config.freeze_discriminator < len(blocks), "freeze_discriminator", self.config.freeze_discriminator, "fewer than the resolutions")
             frozen = {name for _, name in sorted(blocks, reverse=True)[: self.config.freeze_discriminator]}
             moving = tuple(module for name, module in self.discriminator.named_children() if name not in frozen)
             theirs = dataclasses.replace(theirs, modules=(*moving, self.options))

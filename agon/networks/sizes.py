@@ -12,7 +12,7 @@ def doublings(spec: DataSpec, smallest: int = 4) -> tuple[int, tuple[int, int]]:
     Raises UserError for data that are no pictures or whose sides cannot be halved even once down to 2 pixels or more.
     """
     if spec.kind != "image":
-        raise UserError("This network draws pictures, the data are of kind '{kind}'. Expected pictures, or use --network mlp.", kind=spec.kind)
+        raise UserError("This network draws pictures, the data are of kind '{kind}'. Expected pictures, or a game for any data such as gan.", kind=spec.kind)
     _, height, width = spec.shape
     for floor in (smallest, 2):
         times = 0
@@ -22,6 +22,6 @@ def doublings(spec: DataSpec, smallest: int = 4) -> tuple[int, tuple[int, int]]:
             return times, (height // 2**times, width // 2**times)
     raise UserError(
         "A network that doubles its resolution cannot draw {height}x{width} pictures. Expected sides that can be halved: "
-        "add --data.size {near} to resize, or --network mlp.",
+        "add --data.size {near} to resize, or choose a game for any size such as gan.",
         height=height, width=width, near=f"{max(4, height // 4 * 4)}x{max(4, width // 4 * 4)}",
     )  # fmt: skip

@@ -26,13 +26,19 @@ class Ema:
             live = getattr(self.game, name)
             for mean, now in zip(average.parameters(), live.parameters(), strict=True):
                 mean.lerp_(now, weight)
-            # power-iteration vectors, counters and running statistics are no weights: their average means nothing
-            for mean, now in zip(average.buffers(), live.buffers(), strict=True):
+        self.copy_buffers()
+
+    @torch.no_grad()
+    def copy_buffers(self) -> None:
+        """Take over what is no weight (power-iteration vectors, counters, running statistics, how far a network has grown): its average means nothing."""
+        for name, average in self.modules.items():
+            for mean, now in zip(average.buffers(), getattr(self.game, name).buffers(), strict=True):
                 mean.copy_(now)
 
     @contextmanager
     def applied(self) -> Iterator[nn.Module]:
         """The game with the averaged modules in place of the live ones."""
+        self.copy_buffers()  # the weights are averaged every few steps only
         live = {name: getattr(self.game, name) for name in self.modules}
         try:
             for name, average in self.modules.items():

@@ -246,6 +246,7 @@ class Trainer:
         self._check()
         tensors = {"game": self.game.state_dict()}
         if self.ema:
+            self.ema.copy_buffers()
             tensors["ema"] = self.ema.modules.state_dict()
         plain = {}
         for name, optimizer in self.optimizers.items():

@@ -49,6 +49,8 @@ class GrowingGame(TwoPlayerGame):
         super().__init__(config, spec)
         times, base = doublings(spec, config.base_size)
         self.growth = Growth(times, min(base), config.start_size, config.stable_images, config.fade_images)
+        if not self.growing.lod.is_meta:
+            set_lod(self, self.growth.lod(0))  # what is sampled before the first step, too, comes from layers that the first step trains
 
     @property
     def growing(self) -> Progressive:

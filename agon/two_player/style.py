@@ -35,13 +35,18 @@ class StyleGame(TwoPlayerGame):
         return self.generator(latent, condition, draws, mixing=self.mixing)
 
     def render(
-        self, latent: Tensor, condition: Tensor | None, draws: Draws, *, truncation: float = 1.0, truncation_layers: int | None = None, noise: str = "const",
-        mix_seed: int | None = None, mix_layers: str = "", w: Tensor | None = None,
+        self, latent: Tensor, condition: Tensor | None, draws: Draws, *, truncation: float | None = None, truncation_layers: int | None = None, noise: str = "const",
+        mix_seed: int | None = None, mix_layers: str | None = None, w: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """``truncation``: 1 none, 0 the mean picture; ``truncation_layers``: only so many layers, from the coarsest. ``noise``: "const", "random", "none".
         ``mix_seed``, ``mix_layers``: these layers' styles ("4-", "0-3,6") come from that seed. ``w``: (N, num_ws, w_dim) or (N, w_dim) in place of latents."""
         if noise not in NOISES:
             raise UserError("There is no noise mode '{noise}'. Expected one of: {known}.", noise=noise, known=", ".join(NOISES))
+        if w is not None and (truncation is not None or truncation_layers is not None):
+            raise UserError("Given styles are drawn as they are: truncation has no effect on w. Leave it out, or truncate when they are made (--save-w).")
+        if truncation_layers is not None and truncation is None or mix_layers is not None and mix_seed is None:
+            raise UserError("truncation_layers says where truncation acts and mix_layers where mix_seed does. Expected truncation or mix_seed, too.")
+        truncation = 1.0 if truncation is None else truncation
         mapping, layers = self.generator.mapping, self.generator.num_ws
         w = mapping(latent, condition, truncation, truncation_layers) if w is None else self._given(w, len(latent)).to(latent.device)
         if mix_seed is not None:

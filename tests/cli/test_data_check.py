@@ -60,7 +60,7 @@ def test_the_report_agrees_with_what_opening_does(folder: Path, tmp_path: Path, 
 def test_people_read_the_same(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["check", str(folder)]) == 0
     text = capsys.readouterr().out
-    for words in ("13 pictures, 1 bad", "a (2), b (11)", "20x20 (12)", "b/cut.png is cut off", "--size 16x16 (height x width), 3 channels", "txt (1)"):
+    for words in ("13 pictures, 1 bad", "a (2), b (11)", "20x20 (12)", "b/cut.png is cut off", "--data.size 16x16 (height x width), 3 channels", "txt (1)"):
         assert words in text
 
 

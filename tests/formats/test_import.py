@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from agon import catalog, cli
+from agon.config import build
+from agon.data.source import DataSpec
 from agon.errors import UserError
 from agon.formats.imported import import_file
 from agon.formats.persistent import Names
@@ -241,3 +243,23 @@ def test_a_progan_port_is_exact_or_refused(tmp_path):
     torch.testing.assert_close(found["generator.b4.bias"].flatten(), theirs["formatLayer.bias"] * math.sqrt(2 / 5))
     torch.testing.assert_close(found["generator.b8.torgb.weight"] / math.sqrt(6), theirs["toRGBLayers.1.weight"] * math.sqrt(2 / 6))
     torch.testing.assert_close(found["generator.b8.conv1.bias"], theirs["scaleLayers.0.1.bias"] * math.sqrt(2 / 54))
+
+
+def test_safetensors_are_read_and_agons_own_export_is_named(tmp_path):
+    from safetensors.torch import save_file
+
+    cls = catalog.load("stylegan2")
+    torch.manual_seed(0)
+    fields = {"base_size": 4, "channel_base": 64, "channel_max": 8, "latent_dim": 8, "w_dim": 8, "mapping_layers": 2, "clamp": 0.0}
+    game = cls(build(cls.Config, fields), DataSpec("image", (3, 16, 16)))
+    state = {name: value.contiguous() for name, value in game.generator.state_dict().items()}
+    save_file(state, tmp_path / "mine.safetensors")
+    run = import_file(tmp_path / "mine.safetensors", tmp_path / "run").run
+    assert all(torch.equal(value, state[name]) for name, value in load(run).game.generator.state_dict().items())
+    save_file(state, tmp_path / "own.safetensors", {"agon": "{}"})
+    with pytest.raises(UserError, match="load_exported"):
+        import_file(tmp_path / "own.safetensors", tmp_path / "other")
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="no readable safetensors"):
+        import_file(tmp_path / "bad.safetensors", tmp_path / "other")
+    assert not (tmp_path / "other").exists()

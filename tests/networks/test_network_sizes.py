@@ -43,7 +43,7 @@ def test_the_size_that_an_error_proposes_works(height, width):
 
 
 def test_points_need_another_network():
-    with pytest.raises(UserError, match="points.*mlp"):
+    with pytest.raises(UserError, match="points.*such as gan"):
         doublings(DataSpec("points", (2,)))
 
 
@@ -75,7 +75,7 @@ def test_an_mlp_draws_pictures_of_any_size(height, width, channels):
 @pytest.mark.parametrize("network", CONVOLUTIONAL)
 @pytest.mark.parametrize("size", [(31, 32), (32, 31), (2, 2), (1, 64)])
 def test_a_size_that_cannot_be_halved_is_an_error_that_helps(network, size):
-    with pytest.raises(UserError, match=f"{size[0]}x{size[1]}.*--data.size.*--network mlp"):
+    with pytest.raises(UserError, match=f"{size[0]}x{size[1]}.*--data.size.*such as gan"):
         build_generator(config_of(network=network), pictures(3, *size), 0)
 
 

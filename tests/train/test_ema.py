@@ -83,3 +83,14 @@ def test_the_average_stands_in_for_the_live_network_only_for_a_while():
         raise RuntimeError
     assert game.generator is live and list(dict(game.named_children())) == ["generator", "discriminator"]
     assert live[0].weight.requires_grad and (live[0].weight == 9).all()
+
+
+def test_buffers_are_those_of_the_moment_between_two_updates_too():
+    game = Game()
+    ema = Ema(game, ("generator",), 1000, 0.0)
+    game.generator[1].running_mean.fill_(3.0)
+    with ema.applied():
+        assert torch.equal(game.generator[1].running_mean, torch.full((3,), 3.0))
+    game.generator[1].running_mean.fill_(4.0)
+    ema.copy_buffers()
+    assert torch.equal(ema.modules["generator"][1].running_mean, torch.full((3,), 4.0))

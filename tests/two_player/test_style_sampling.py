@@ -73,6 +73,9 @@ def test_layer_numbers():
 def test_what_a_game_cannot_do_is_refused_by_name(game):
     with pytest.raises(UserError, match="noise mode 'loud'"):
         game.sample(1, seed=0, noise="loud")
+    for given in ({"truncation_layers": 2}, {"mix_layers": "1-"}, {"w": torch.zeros(1, 8), "truncation": 0.5}):
+        with pytest.raises(UserError):
+            game.sample(1, seed=0, **given)
     with pytest.raises(UserError, match="w has shape"):
         game.sample(1, seed=0, w=torch.zeros(1, 3))
     cls = catalog.load("dcgan")
