@@ -35,8 +35,8 @@ class StyleGame(TwoPlayerGame):
         return self.generator(latent, condition, draws, mixing=self.mixing)
 
     def render(
-        self, latent: Tensor, condition: Tensor | None, draws: Draws, *, truncation: float | None = None, truncation_layers: int | None = None, noise: str = "const",
-        mix_seed: int | None = None, mix_layers: str | None = None, w: Tensor | None = None,
+        self, latent: Tensor, condition: Tensor | None, draws: Draws, *, truncation: float | None = None, truncation_layers: int | None = None,
+        noise: str = "const", mix_seed: int | None = None, mix_layers: str | None = None, w: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """``truncation``: 1 none, 0 the mean picture; ``truncation_layers``: only so many layers, from the coarsest. ``noise``: "const", "random", "none".
         ``mix_seed``, ``mix_layers``: these layers' styles ("4-", "0-3,6") come from that seed. ``w``: (N, num_ws, w_dim) or (N, w_dim) in place of latents."""
