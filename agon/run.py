@@ -50,6 +50,7 @@ FREE = {
 """Fields that may change when a run is resumed: they say how long and what is written, not what is learned."""
 SIDES, MEASURE = {"num_samples", "num_real", "seed", "cache_dir", "cached"}, {"device", "precision", "weights"}  # options of what Run.measure calls
 GRID_COLUMNS, GRID_CLASSES = 10, 16
+HEAVY = 20  # million parameters, above which a CPU is no place to train
 CHUNK, PIXELS = 1000, 1 << 22
 """Most samples, and most pixels of all samples together, that are drawn at once: a picture of 1024 pixels a side takes half a gigabyte on its way."""
 
@@ -228,8 +229,9 @@ def train(
     with alone_in(folder) if ranks.first else nullcontext():
         if ranks.first:
             write_atomically(folder / "config.json", json.dumps(description, indent=1, ensure_ascii=False).encode())
+            if console:
+                _tell(built, pick_device(device), transferred, start)
             if transferred is not None:
-                _tell(transferred, start, console)
                 write_atomically(folder / "transfer.json", json.dumps(dataclasses.asdict(transferred), indent=1).encode())
         measuring = Measuring(folder, built.config, source, about_data(description))
         run = _train(built, source, folder, device, ranks, minutes, console, tensorboard, measuring)
@@ -247,8 +249,13 @@ def _start_from(game: Game, start: str | Path, folder: Path) -> Transferred | No
     return None if (folder / "checkpoints").exists() else transfer(game, read_weights(Path(start)))
 
 
-def _tell(done: Transferred, start: str | Path, console: bool) -> None:
-    if console:
+def _tell(game: Game, device: torch.device, done: Transferred | None, start: str | Path | None) -> None:
+    """What a user at a terminal should know before a training begins."""
+    millions = sum(parameter.numel() for parameter in game.parameters()) / 1e6
+    if device.type == "cpu" and millions > HEAVY:
+        text = "These networks have {millions} million parameters: on a CPU a step may take minutes. For small pictures see the presets of agon show GAME."
+        print(translate(text).format(millions=round(millions)), file=sys.stderr)
+    if done is not None:
         print(translate("From {start}: {loaded} tensors loaded, {adapted} adapted, {skipped} new here, {unused} unused (transfer.json).").format(
             start=start, loaded=len(done.loaded), adapted=len(done.adapted), skipped=len(done.skipped), unused=len(done.unused)), file=sys.stderr)  # fmt: skip
 
