@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
 def pairs(words: list[str]) -> dict[str, str]:
     """``["--a.b", "1", "--c=2"]`` -> ``{"a.b": "1", "c": "2"}``; hyphens in names become underscores."""
-    found, rest = {}, list(words)
+    found, rest = {}, [*words]  # once the verb `list` is imported, the name list in this package is that module
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or len(word) == 2:
