@@ -96,7 +96,7 @@ class Progressive(nn.Module):
 
     def position(self) -> tuple[int, float]:
         """(index of the present resolution, 0 the coarsest; how much of the one below is still mixed in)."""
-        lod = self.level_of_detail()
+        lod = min(max(self.level_of_detail(), 0.0), float(self.times))  # a state may come from anywhere
         return self.times - int(lod), lod - int(lod)
 
 
