@@ -219,7 +219,7 @@ def train(
     built = cls(config, source.spec)
     if steps is not None:
         built.config = dataclasses.replace(config, images=steps * images_per_step(built.stages(), config.batch_size))
-    folder = Path(out) if out else Path("runs") / _slug(f"{name}-{source.name}")
+    folder = Path(out) if out else Path("runs") / slug(f"{name}-{source.name}")
     stored = {"path": _path_of(data), "options": {k: v for k, v in (data_options or {}).items() if k != "cache_dir"}}
     description = _describe(name, preset, source, stored, built.config, device, ranks, command) | {"start": str(start) if start else None}
     description = json.loads(json.dumps(description))
@@ -537,5 +537,6 @@ def _crossed(trainer: Trainer, every: int) -> bool:
     return trainer.num_images // every > trainer.images_before // every
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A folder's name from any text."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "run"

@@ -10,7 +10,6 @@ meta) where it asks for both. It raises UserError, or :class:`Unfit` for what Ag
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 import json
 import math
@@ -32,11 +31,13 @@ from torch import Tensor, nn
 import agon
 from agon import catalog
 from agon.config import build, to_dict
+from agon.data.cache import sha256_of
 from agon.data.source import DataSpec
 from agon.errors import UserError, writing
 from agon.formats.persistent import Names
 from agon.formats.torch_state import MAX_DEPTH, MAX_NAMES, Held, printable, read_tree
 from agon.game import Game
+from agon.run import slug
 from agon.train import checkpoint
 
 FOLDER = Path(__file__).parent
@@ -79,7 +80,8 @@ def import_file(path: str | Path, out: str | Path | None = None, *, game: str | 
         filled = filled_with(made, found, path)
     folder = Path(out) if out else Path("runs") / slug(f"{game or found['game']}-{path.stem}")
     notes = [*found.get("notes", []), *filled.pop("notes")]
-    description = describe(made, game or found["game"], {"file": path.name, "sha256": digest(path), "origin": module.ORIGIN, "notes": notes})
+    digest = "" if path.is_dir() else sha256_of(path)
+    description = describe(made, game or found["game"], {"file": path.name, "sha256": digest, "origin": module.ORIGIN, "notes": notes})
     write_run(folder, description, filled)
     return Imported(folder, module.ORIGIN, description["game"], made.spec.shape, made.spec.num_classes, notes)
 
@@ -276,18 +278,6 @@ def write_run(folder: Path, description: dict[str, Any], tensors: dict[str, dict
     except BaseException:
         shutil.rmtree(pending, ignore_errors=True)
         raise
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, "" for a folder."""
-    if path.is_dir():
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "run"
 
 
 def need(condition: Any, why: str) -> None:

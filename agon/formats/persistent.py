@@ -25,7 +25,6 @@ HELD = ("torch.nn.modules.", "R3GAN.", "training.networks", "dnnlib.util.EasyDic
 """Beginnings of the names of classes whose objects are kept as name and state."""
 NUMPY = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
-MAX_COPIED = 1 << 24  # bytes that texts may be turned into, beside the file's own
 
 
 class Names:

@@ -15,50 +15,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agon.config import OptimizerConfig, Preset, require
-from agon.layers.orthogonal import orthogonality
+from agon.config import Preset
 from agon.losses.adversarial import hinge_discriminator, hinge_generator
-from agon.networks.biggan import truncated
-from agon.two_player import SMALL, TINY, Init, Layers, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import SMALL, TINY
+from agon.two_player.large_scale import LargeScaleConfig, LargeScaleGame
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TwoPlayerConfig):
+class Config(LargeScaleConfig):
     network: Literal["biggan"] = "biggan"
     """Architecture of both players."""
     latent_dim: int = 120
     """Length of the latent vector, drawn from N(0, 1). A hierarchical one is cut into equal parts for the first layer and each block; a rest is not used."""
-    width: int = 96
-    """The unit of all widths (ch in the authors' code): 32 pixels have 4 of it everywhere, 128 pixels 16 at first and 1 at last."""
-    multiples: tuple[int, ...] = ()
-    """The generator's channels at each resolution in units of width. Empty: as published for the number of doublings."""
     hierarchical: bool = True
     """Every block's norms see a part of the latent of their own."""
-    shared_embedding: bool = True
-    """One embedding of the classes for all norms; false: a gain and shift for each class in every norm."""
-    embedding_dim: int = 128
-    """Length of that embedding."""
-    attention: tuple[int, ...] = (64,)
-    """Shorter sides in pixels at which both networks attend to other positions."""
-    discriminator_attention: tuple[int, ...] = ()
-    """Numbers of the discriminator's blocks, from 1, that attention follows instead (0: none). Empty: those that end at one of those sides."""
-    generator_norm: Literal["batch", "none"] = "batch"
-    """Normalisation in the generator; gains and shifts stay without."""
-    norm_eps: float = 1e-5
-    """Added to batch norm's variances (1e-4 in the authors' released TensorFlow weights and in StudioGAN)."""
-    init: Init = "orthogonal"
-    spectral_norm: Layers = "both"
-    orthogonal_regularisation: float = 1e-4
-    """Weight of orthogonal regularisation of the generator. 0: off."""
-    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, beta1=0.0, beta2=0.999, eps=1e-6)
-    discriminator_lr: float | None = 4e-4
-    num_critic: int = 2
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(all(m >= 1 for m in self.multiples), "multiples", self.multiples, "multiples of width, 1 or more")
-        require(self.norm_eps > 0, "norm_eps", self.norm_eps, "a number above 0")
-        require(self.orthogonal_regularisation >= 0, "orthogonal_regularisation", self.orthogonal_regularisation, "0 or more")
 
 
 DIGITS = SMALL | {
@@ -73,10 +43,8 @@ IMAGENET = {
 IMAGE = {"images": 20_000_000, "width": 64, "batch_size": 256, "micro_batch_size": 64}
 
 
-class BigGAN(TwoPlayerGame):
+class BigGAN(LargeScaleGame):
     Config = Config
-    condition_mode = "projection"
-    controls = ("truncation",)
     presets = {
         "digits": Preset(max_size=16, fields=DIGITS, note="agon train biggan --data digits"),
         "shapes": Preset(max_size=32, fields=SHAPES, note="agon train biggan --data shapes"),
@@ -96,15 +64,8 @@ class BigGAN(TwoPlayerGame):
         ),
     }  # fmt: skip
 
-    def render(self, latent, condition, draws, truncation=None):
-        """``truncation``: latents lie in [-truncation, truncation]; None: they are not truncated."""
-        return self.generator(truncated(latent, truncation, self.config.latent_dim), condition)
-
     def discriminator_terms(self, real, fake, batch):
         return {"adversarial": hinge_discriminator(real, fake)}
 
     def generator_terms(self, fake, real, batch):
-        terms = {"adversarial": hinge_generator(fake)}
-        if self.config.orthogonal_regularisation:
-            terms["orthogonal"] = self.config.orthogonal_regularisation * orthogonality(self.generator)
-        return terms
+        return {"adversarial": hinge_generator(fake)} | self.orthogonal()

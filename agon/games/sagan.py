@@ -13,43 +13,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agon.config import OptimizerConfig, Preset, require
+from agon.config import OptimizerConfig, Preset
 from agon.losses.adversarial import hinge_discriminator, hinge_generator
-from agon.two_player import SMALL, TINY, Init, Layers, TwoPlayerConfig, TwoPlayerGame
+from agon.two_player import SMALL, TINY, Init, TwoPlayerGame
+from agon.two_player.large_scale import AttentionConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TwoPlayerConfig):
+class Config(AttentionConfig):
     network: Literal["biggan"] = "biggan"
     """Architecture of both players."""
     latent_dim: int = 128
     width: int = 64
-    """The unit of all widths: 32 pixels have 4 of it everywhere, 128 pixels 16 at first and 1 at last."""
-    multiples: tuple[int, ...] = ()
-    """The generator's channels at each resolution in units of width. Empty: as published for the number of doublings."""
     hierarchical: bool = False
     """Every block's norms see a part of the latent of their own (BigGAN)."""
     shared_embedding: bool = False
     """One embedding of the classes for all norms (BigGAN); false: a gain and shift for each class in every norm."""
-    embedding_dim: int = 128
-    """Length of that embedding."""
-    attention: tuple[int, ...] = (64,)
-    """Shorter sides in pixels at which both networks attend to other positions."""
-    discriminator_attention: tuple[int, ...] = ()
-    """Numbers of the discriminator's blocks, from 1, that attention follows instead (0: none). Empty: those that end at one of those sides."""
-    generator_norm: Literal["batch", "none"] = "batch"
-    """Normalisation in the generator; gains and shifts stay without."""
-    norm_eps: float = 1e-5
-    """Added to batch norm's variances."""
     init: Init = "xavier"
-    spectral_norm: Layers = "both"
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, beta1=0.0, beta2=0.9)
-    discriminator_lr: float | None = 4e-4
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(all(m >= 1 for m in self.multiples), "multiples", self.multiples, "multiples of width, 1 or more")
-        require(self.norm_eps > 0, "norm_eps", self.norm_eps, "a number above 0")
 
 
 DIGITS = SMALL | {"images": 200_000, "width": 12, "discriminator_width": 12, "latent_dim": 24, "attention": (4,), "discriminator_lr": 1e-3}

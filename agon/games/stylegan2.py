@@ -19,44 +19,21 @@ from agon.game import EveryNth, Stage, Update
 from agon.layers.running_mean import RunningMean
 from agon.losses.adversarial import cross_entropy_discriminator, non_saturating_generator
 from agon.losses.penalties import path_lengths
-from agon.two_player import TINY, Penalty, TwoPlayerConfig
-from agon.two_player.style import StyleGame
-
-Architecture = Literal["skip", "resnet", "orig"]
+from agon.two_player import TINY
+from agon.two_player.style import Architecture, StyleConfig, StyleGame
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TwoPlayerConfig):
+class Config(StyleConfig):
     network: Literal["stylegan2"] = "stylegan2"
-    latent_dim: int = 512
-    w_dim: int = 512
-    """Length of a style, w."""
     mapping_layers: int = 8
     """Layers of the mapping network (the -ada presets have 2)."""
-    mapping_lr: float = 0.01
-    """Learning rate of the mapping network as a fraction of the generator's."""
-    channel_base: int = 32768
-    """Channels at a resolution r are channel_base / r, up to channel_max."""
-    channel_max: int = 512
-    """Most channels of a layer."""
-    clamp: float = 256.0
-    """Activations are clamped to +-this (times the layer's gain), against overflow in 16 bits. 0: not."""
     generator_architecture: Architecture = "skip"
     """How the generator makes a picture of its resolutions."""
-    discriminator_architecture: Architecture = "resnet"
-    """How the discriminator passes from one resolution to the next."""
-    discriminator_mapping_layers: int = 8
-    """Layers between a class and the discriminator's projection on it."""
-    minibatch_std: int = 4
-    """Samples whose standard deviation the discriminator sees together. 0: off."""
-    minibatch_std_channels: int = 1
-    """Channels of that statistic."""
     noise: bool = True
     """Whether each layer adds noise of learnt strength."""
     mixing: float = 0.9
     """Probability that a sample's styles come from two latents."""
-    w_decay: float = 0.995
-    """Decay of the mean style that truncation aims at, for each step."""
     path_length_weight: float = 2.0
     """Weight of path length regularisation. 0: off."""
     path_length_every: int = 4
@@ -68,19 +45,14 @@ class Config(TwoPlayerConfig):
     freeze_discriminator: int = 0
     """Resolutions of the discriminator, from the finest, that stay as they are (Mo et al. 2020), to continue from other weights."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, beta1=0.0, beta2=0.99)
-    penalty: Penalty = "r1"
-    penalty_weight: float = 10.0
-    """gamma: R1 adds gamma / 2 |grad D|^2 on real samples."""
-    penalty_every: int = 16
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("w_dim", "mapping_layers", "channel_base", "channel_max", "minibatch_std_channels", "path_length_every", "path_length_shrink"):
+        for name in ("path_length_every", "path_length_shrink"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "a number above 0")
-        for name in ("clamp", "minibatch_std", "path_length_weight", "freeze_discriminator"):
+        for name in ("path_length_weight", "freeze_discriminator"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(0 <= self.mixing <= 1, "mixing", self.mixing, "a probability")
-        require(0 <= self.w_decay < 1, "w_decay", self.w_decay, "a number in [0, 1)")
         require(0 < self.path_length_decay <= 1, "path_length_decay", self.path_length_decay, "a fraction in (0, 1]")
 
 
@@ -126,7 +98,6 @@ class StyleGAN2(StyleGame):
         self.mixing = config.mixing
         self.generator.mapping.w_avg.decay = config.w_decay
         self.path_length = RunningMean(decay=1 - config.path_length_decay)
-        self.remembers = True
 
     def stages(self):
         (stage,) = super().stages()

@@ -18,20 +18,14 @@ from torch import Tensor
 from agon.config import OptimizerConfig, Preset, require
 from agon.losses.adversarial import cross_entropy_discriminator, non_saturating_generator
 from agon.networks.stylegan3 import blur, motion
-from agon.two_player import TINY, Penalty, TwoPlayerConfig
-from agon.two_player.style import StyleGame
+from agon.two_player import TINY
+from agon.two_player.style import StyleConfig, StyleGame
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TwoPlayerConfig):
+class Config(StyleConfig):
     network: Literal["stylegan3"] = "stylegan3"
-    latent_dim: int = 512
-    w_dim: int = 512
-    """Length of a style, w."""
     mapping_layers: int = 2
-    """Layers of the mapping network."""
-    mapping_lr: float = 0.01
-    """Learning rate of the mapping network as a fraction of the generator's."""
     num_layers: int = 14
     """Layers of the generator between the Fourier features and the picture."""
     num_critical: int = 2
@@ -46,45 +40,29 @@ class Config(TwoPlayerConfig):
     """The last layer's output times this is the picture."""
     channel_base: int = 32768
     """Channels are channel_base / r, up to channel_max; r: pixels in the discriminator, twice the cutoff frequency in the generator."""
-    channel_max: int = 512
-    """Most channels of a layer."""
     generator_channels: int = 1
-    """Factor on both in the generator (R: 2)."""
-    clamp: float = 256.0
-    """Activations are clamped to +-this, against overflow in 16 bits. 0: not."""
+    """Factor on channel_base and channel_max in the generator (R: 2)."""
     magnitude_images: float = 20_000
     """Half-life, in images, of the mean square by which a layer's input is divided."""
     w_decay: float = 0.998
-    """Decay of the mean style that truncation aims at, for each step."""
     blur_sigma: float = 0.0
     """Blur, in pixels, of what the discriminator sees at the start (R: 10)."""
     blur_fade_images: float = 200_000
     """Images until it has gone."""
-    discriminator_architecture: Literal["resnet", "skip", "orig"] = "resnet"
-    """How the discriminator passes from one resolution to the next."""
-    discriminator_mapping_layers: int = 8
-    """Layers between a class and the discriminator's projection on it."""
-    minibatch_std: int = 4
-    """Samples whose standard deviation the discriminator sees together. 0: off."""
-    minibatch_std_channels: int = 1
-    """Channels of that statistic."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=2.5e-3, beta1=0.0, beta2=0.99)
     discriminator_lr: float | None = 2e-3
-    penalty: Penalty = "r1"
     penalty_weight: float = 8.0
     """gamma: R1 adds gamma / 2 |grad D|^2 on real samples. The authors: 2 at 256 pixels, times 4 with every doubling."""
-    penalty_every: int = 16
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("w_dim", "mapping_layers", "channel_base", "channel_max", "generator_channels", "minibatch_std_channels", "kernel", "num_critical"):
+        for name in ("generator_channels", "kernel", "num_critical"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "a number above 0")
         for name in ("mapping_lr", "magnitude_images", "blur_fade_images", "output_scale"):
             require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
-        for name in ("margin", "clamp", "minibatch_std", "blur_sigma"):
+        for name in ("margin", "blur_sigma"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(self.num_layers > self.num_critical, "num_layers", self.num_layers, f"more than num_critical, {self.num_critical}")
-        require(0 <= self.w_decay < 1, "w_decay", self.w_decay, "a number in [0, 1)")
 
 
 T = {"images": 25_000_000, "batch_size": 32, "ema_half_life_images": 10_000, "ema_rampup": 0.05, "ada": "bgc", "precision": "fp16"}

@@ -5,6 +5,9 @@ StyleGAN2 (Karras et al., 2020, https://arxiv.org/abs/1912.04958, appendix B) an
 ((k + up - 1) // 2, (k - up) // 2), downsampling ((k - down + 1) // 2, (k - down) // 2), and a convolution's own padding is added
 to that once, before both. The zeros are never multiplied: up is a transposed convolution, down a strided one, a one-dimensional filter is applied
 along one axis and then the other. All of it is differentiable as often as one likes.
+
+Without such a filter, nearest upsampling and a 3x3 convolution are one transposed 4x4 convolution of stride 2, a 3x3 convolution and the mean of 2x2 one 4x4
+convolution of stride 2: ``double_then_conv`` and ``conv_then_halve``.
 """
 
 from __future__ import annotations
@@ -164,3 +167,19 @@ def conv_down(x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None = N
         return F.conv2d(downsample2d(x, kernel), weight, bias)
     x = upfirdn2d(x, kernel, padding=_pads(kernel, 1, 2, (size // 2, size // 2)))
     return F.conv2d(x, weight, bias, stride=2)
+
+
+def spread(weight: Tensor) -> Tensor:
+    """(O, I, 3, 3) -> (O, I, 4, 4): the kernel summed over the four positions of a 2x2 block."""
+    return sum(F.pad(weight, (dx, 1 - dx, dy, 1 - dy)) for dy in (0, 1) for dx in (0, 1))
+
+
+def double_then_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A 3x3 convolution (O, I, 3, 3) of the nearest upsampling of x."""
+    # a transposed convolution wants (I, O, ...) and applies the kernel unflipped where the convolution correlates
+    return F.conv_transpose2d(x, spread(weight).transpose(0, 1).flip(2, 3), bias, stride=2, padding=1)
+
+
+def conv_then_halve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The 2x2 means of a 3x3 convolution of x."""
+    return F.conv2d(x, spread(weight) / 4, bias, stride=2, padding=1)

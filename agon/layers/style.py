@@ -1,9 +1,9 @@
 """What the generators of StyleGAN2 and 3 are made of (Karras et al., 2020), https://arxiv.org/abs/1912.04958, section 2.2 and appendix B.
 
-Normalisation by the second moment, the mapping network, the modulated convolution, and bias with the scaled leaky rectifier. Against the published
-formulation of the modulated convolution (the weight copied and scaled for each sample, a convolution with groups), the activations are scaled before
-and after one convolution that all samples share: conv(x s) d, d = (sum over i of s_i^2 sum over the kernel of W^2 + 1e-8)^-1/2, which is
-the same number with less work. Styles and their norms are float32 also under autocast.
+Normalisation by the second moment, the mapping network, style mixing, the modulated convolution, and bias with the scaled leaky rectifier. Against the
+published formulation of the modulated convolution (the weight copied and scaled for each sample, a convolution with groups), the activations are scaled
+before and after one convolution that all samples share: conv(x s) d, d = (sum over i of s_i^2 sum over the kernel of W^2 + 1e-8)^-1/2, which is the
+same number with less work. Styles and their norms are float32 also under autocast.
 """
 
 from __future__ import annotations
@@ -82,6 +82,14 @@ class MappingNetwork(nn.Module):
             for i in range(self.layers):
                 x = rectify(getattr(self, f"fc{i}")(x, GAIN), SLOPE)
         return x
+
+
+def mixed(w: Tensor, other: Tensor, drawn: Tensor, mixing: float, layers: int) -> Tensor:
+    """Styles (N, num_ws, w_dim) of which a sample, with probability ``mixing``, takes those from a random layer on (uniform in 1 ... layers - 1) from
+    ``other``. ``drawn``: (N, 2) uniform numbers, each sample's coin and crossover (the authors draw one of each for a batch)."""
+    coin, place = drawn.unbind(1)
+    crossover = torch.where(coin < mixing, 1 + (place * (layers - 1)).long(), layers)
+    return torch.where((torch.arange(w.shape[1], device=w.device) < crossover[:, None])[:, :, None], w, other)
 
 
 def modulated_conv2d(

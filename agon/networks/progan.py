@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agon.data.source import DataSpec
@@ -27,9 +26,8 @@ from agon.layers.equalized import EqualizedConv2d, EqualizedLinear
 from agon.layers.minibatch_std import MinibatchStd
 from agon.layers.progressive import Progressive, doubled, halved
 from agon.layers.rectifier import rectify
-from agon.layers.resample import filter2d
+from agon.layers.resample import conv_then_halve, double_then_conv, filter2d
 from agon.networks.discriminator import with_condition
-from agon.networks.resnet import spread
 from agon.networks.sizes import doublings
 
 SLOPE, GAIN = 0.2, math.sqrt(2)
@@ -44,17 +42,6 @@ def pixel_norm(x: Tensor) -> Tensor:
     """x / sqrt(mean of x^2 over dimension 1 + 1e-8), the root in float32 at least."""
     wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     return (wide * (wide.square().mean(1, keepdim=True) + 1e-8).rsqrt()).to(x.dtype)
-
-
-def double_then_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 3x3 convolution (O, I, 3, 3) of the nearest upsampling of x."""
-    # a transposed convolution wants (I, O, ...) and applies the kernel unflipped where the convolution correlates
-    return F.conv_transpose2d(x, spread(weight).transpose(0, 1).flip(2, 3), bias, stride=2, padding=1)
-
-
-def conv_then_halve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The 2x2 means of a 3x3 convolution of x."""
-    return F.conv2d(x, spread(weight) / 4, bias, stride=2, padding=1)
 
 
 class FirstBlock(nn.Module):

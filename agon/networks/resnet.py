@@ -19,24 +19,21 @@ from torch import Tensor, nn
 
 from agon.data.source import DataSpec
 from agon.layers.rectifier import rectify
+from agon.layers.resample import conv_then_halve, double_then_conv, spread
 from agon.networks.discriminator import with_planes
 from agon.networks.sizes import doublings
 
-
-def spread(weight: Tensor) -> Tensor:
-    """(O, I, 3, 3) -> (O, I, 4, 4): the kernel summed over the four positions of a 2x2 block."""
-    return sum(F.pad(weight, (dx, 1 - dx, dy, 1 - dy)) for dy in (0, 1) for dx in (0, 1))
+__all__ = ["backbone", "conv_then_pool", "generator", "spread", "up_then_conv"]
 
 
 def conv_then_pool(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """avg_pool2d(conv(x), 2)."""
-    return F.conv2d(x, spread(conv.weight) / 4, conv.bias, stride=2, padding=1)
+    return conv_then_halve(x, conv.weight, conv.bias)
 
 
 def up_then_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """conv(nearest upsampling of x by 2)."""
-    # a transposed convolution wants (I, O, ...) and applies the kernel unflipped where the convolution correlates
-    return F.conv_transpose2d(x, spread(conv.weight).transpose(0, 1).flip(2, 3), conv.bias, stride=2, padding=1)
+    return double_then_conv(x, conv.weight, conv.bias)
 
 
 class ConditionalBatchNorm(nn.Module):

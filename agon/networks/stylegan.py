@@ -23,9 +23,9 @@ from agon.game import Draws
 from agon.layers.equalized import EqualizedConv2d, EqualizedLinear
 from agon.layers.progressive import Progressive
 from agon.layers.rectifier import rectify
-from agon.layers.resample import filter2d, fir
-from agon.layers.style import MappingNetwork, normalise_second_moment
-from agon.networks.progan import Names, ProGANDiscriminator, channels_at, conv, dense, double_then_conv, grow, layer, official_discriminator_names, same, sides
+from agon.layers.resample import double_then_conv, filter2d, fir
+from agon.layers.style import MappingNetwork, mixed, normalise_second_moment
+from agon.networks.progan import Names, ProGANDiscriminator, channels_at, conv, dense, grow, layer, official_discriminator_names, same, sides
 from agon.networks.sizes import doublings
 
 SLOPE, GAIN = 0.2, math.sqrt(2)
@@ -173,12 +173,10 @@ class StyleGANGenerator(nn.Module):
         return self.synthesis(w, draws, noise, native)
 
     def mixed(self, w: Tensor, condition: Tensor | None, draws: Draws, mixing: float) -> Tensor:
-        """Each sample has a coin and a crossover of its own, among the layers of the present resolution (the authors draw one of each for a batch)."""
+        """Crossovers lie among the layers of the present resolution."""
         n, present = len(w), 2 * self.synthesis.position()[0] + 2
         other = self.mapping(draws.normal(n, self.mapping.latent_dim), condition, observe=False)
-        coin, place = draws.uniform(n, 2).unbind(1)
-        crossover = torch.where(coin < mixing, 1 + (place * (present - 1)).long(), present)
-        return torch.where((torch.arange(self.num_ws, device=w.device) < crossover[:, None])[:, :, None], w, other)
+        return mixed(w, other, draws.uniform(n, 2), mixing, present)
 
 
 class StyleGANDiscriminator(ProGANDiscriminator):

@@ -24,7 +24,7 @@ from agon.game import Draws
 from agon.layers.equalized import EqualizedConv2d, EqualizedLinear
 from agon.layers.minibatch_std import MinibatchStd
 from agon.layers.resample import conv_down, conv_up, downsample2d, fir, upsample2d
-from agon.layers.style import GAIN, MappingNetwork, bias_act, modulated_conv2d
+from agon.layers.style import GAIN, MappingNetwork, bias_act, mixed, modulated_conv2d
 from agon.networks.sizes import doublings
 
 TAPS = (1, 3, 3, 1)
@@ -166,10 +166,7 @@ class StyleGAN2Generator(nn.Module):
             return w
         n = len(latent)
         other = self.mapping(draws.normal(n, self.latent_dim), condition, truncation, truncation_layers, observe=False)
-        mixed, where = draws.uniform(n, 2).unbind(1)
-        first = 1 + (where * (self.num_ws - 1)).long()  # uniform in 1 ... num_ws - 1
-        first = torch.where(mixed < mixing, first, self.num_ws)
-        return torch.where((torch.arange(self.num_ws, device=w.device) < first[:, None])[:, :, None], w, other)
+        return mixed(w, other, draws.uniform(n, 2), mixing, self.num_ws)
 
 
 class DiscriminatorConv(nn.Module):

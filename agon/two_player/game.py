@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -57,7 +58,11 @@ class TwoPlayerGame(Game):
             spectral.spectral_normalise(self.discriminator)
         if config.spectral_norm == "both":
             spectral.spectral_normalise(self.generator)
-        self.remembers = any(isinstance(m, running_mean.RunningMean) for m in self.modules())
+
+    @cached_property
+    def remembers(self) -> bool:
+        """Whether anything in the game has a running mean. Asked only once all of the game is there."""
+        return any(isinstance(m, running_mean.RunningMean) for m in self.modules())
 
     # --- the objective, stated by each game -------------------------------------------------------------------------------------------
 
@@ -136,8 +141,9 @@ class TwoPlayerGame(Game):
             made = self.make(latent, condition, draws)
         fake = self.seen(made, ctx)
         fake_out = self.discriminator(fake, condition)
-        real, real_seen, real_out = self.real(batch), None, None
+        real = real_seen = real_out = None
         if self.paired:
+            real = self.real(batch)
             with torch.no_grad():
                 real_seen = self.seen(real, ctx)
                 real_out = self.discriminator(real_seen, condition)

@@ -1,20 +1,67 @@
 """What the style-based games share: a mapping network to w, mixing while training, truncation, noise and mixing when sampling.
 
-StyleGAN, StyleGAN2 and StyleGAN3 each state their networks and regularisation; this says how their latents are handled.
+StyleGAN, StyleGAN2 and StyleGAN3 each state their networks and regularisation; this says how their latents are handled, and what StyleGAN2 and
+StyleGAN3, whose discriminator is one, are configured by.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from agon.config import require
 from agon.data.source import DataSpec
 from agon.errors import UserError
 from agon.game import Draws
-from agon.two_player.config import TwoPlayerConfig
+from agon.two_player.config import Penalty, TwoPlayerConfig
 from agon.two_player.game import TwoPlayerGame
 
 NOISES = ("const", "random", "none")
+Architecture = Literal["skip", "resnet", "orig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleConfig(TwoPlayerConfig):
+    """With StyleGAN2's mapping network, discriminator and lazy R1."""
+
+    latent_dim: int = 512
+    w_dim: int = 512
+    """Length of a style, w."""
+    mapping_layers: int = 8
+    """Layers of the mapping network."""
+    mapping_lr: float = 0.01
+    """Learning rate of the mapping network as a fraction of the generator's."""
+    channel_base: int = 32768
+    """Channels at a resolution r are channel_base / r, up to channel_max."""
+    channel_max: int = 512
+    """Most channels of a layer."""
+    clamp: float = 256.0
+    """Activations are clamped to +-this (in StyleGAN2's layers times their gain), against overflow in 16 bits. 0: not."""
+    discriminator_architecture: Architecture = "resnet"
+    """How the discriminator passes from one resolution to the next."""
+    discriminator_mapping_layers: int = 8
+    """Layers between a class and the discriminator's projection on it."""
+    minibatch_std: int = 4
+    """Samples whose standard deviation the discriminator sees together. 0: off."""
+    minibatch_std_channels: int = 1
+    """Channels of that statistic."""
+    w_decay: float = 0.995
+    """Decay of the mean style that truncation aims at, for each step."""
+    penalty: Penalty = "r1"
+    penalty_weight: float = 10.0
+    """gamma: R1 adds gamma / 2 |grad D|^2 on real samples."""
+    penalty_every: int = 16
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("w_dim", "mapping_layers", "channel_base", "channel_max", "minibatch_std_channels"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "a number above 0")
+        for name in ("clamp", "minibatch_std"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(0 <= self.w_decay < 1, "w_decay", self.w_decay, "a number in [0, 1)")
 
 
 class StyleGame(TwoPlayerGame):
