@@ -153,6 +153,11 @@ class Context:
         rank's share comes in several parts, to save memory."""
         self._generator, self._offset, self._count, self._total, self.split = generator, offset, count, total, split
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """(first, total): the samples of this part are numbers ``first`` onwards of a batch of ``total`` over all ranks and parts."""
+        return self._offset, self._total
+
     def normal(self, n: int, *shape: int) -> Tensor:
         """(n, *shape) standard normal numbers: this part's share of one draw for the whole batch, whatever the number of ranks."""
         return self._share(torch.randn, n, shape)
@@ -195,6 +200,10 @@ class Game(nn.Module, ABC):
     """Whether :meth:`sample` can be asked for classes (``label``)."""
     controls: ClassVar[tuple[str, ...]] = ()
     """What else :meth:`sample` takes by name (``truncation`` ...)."""
+    needs_input: ClassVar[bool] = False
+    """Whether :meth:`sample` must be given inputs (``source``) to start from."""
+    data_options: ClassVar[dict[str, Any]] = {}
+    """Options of the data that this game wants where the data know them and nothing else was said."""
 
     def __init__(self, config: TrainConfig, spec: DataSpec):
         super().__init__()

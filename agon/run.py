@@ -21,7 +21,8 @@ from torch import Tensor
 import agon
 from agon import catalog
 from agon.config import TrainConfig, build, flatten, nearest, require, to_dict
-from agon.data import DATASETS, open_dataset
+from agon.data import DATASETS, open_dataset, with_defaults
+from agon.data.sampler import permutation
 from agon.data.source import DataSpec, Source
 from agon.errors import UserError, writing
 from agon.game import Game
@@ -42,12 +43,15 @@ from agon.train.logger import Logger, Total
 from agon.train.randomness import mix
 from agon.train.trainer import Observer, Trainer, images_per_step
 from agon.transfer import Transferred, read_weights, transfer
+from agon.translation.view import SHEET_PIXELS, contact_sheet, visible
 
 FREE = {
     "images", "log_every", "sample_every_images", "checkpoint_every_images", "keep_checkpoints", "rollbacks",
     "metrics", "metrics_every_images", "metrics_samples", "best_metric",
 }  # fmt: skip
 """Fields that may change when a run is resumed: they say how long and what is written, not what is learned."""
+PATHS = {"input", "palette", "instances", "attributes"}  # options of data that may name files
+SHEET = 16  # inputs in a translator's grid, at most
 SIDES, MEASURE = {"num_samples", "num_real", "seed", "cache_dir", "cached"}, {"device", "precision", "weights"}  # options of what Run.measure calls
 GRID_COLUMNS, GRID_CLASSES = 10, 16
 HEAVY = 20  # million parameters, above which a CPU is no place to train
@@ -107,7 +111,24 @@ class Run:
         """(n, *spec.shape) samples on the CPU, in [-1, 1] for pictures; ``label``: one class for all, its number or its name, or (n,) numbers; other
         ``conditions``: what the game's ``controls`` name (truncation ...)."""
         require(n >= 0, "n", n, "0 or more")
+        if self.game.needs_input and conditions.get("source") is None:
+            conditions["source"] = self.inputs(n, seed=seed)
         return draw(self.game, n, seed=seed, **self._numbered(conditions))
+
+    def inputs(self, n: int, *, seed: int = 0) -> Tensor:
+        """(n, *source_shape) inputs out of the run's data that a translator can start from, some of them again where n is more than there are."""
+        return self.game.inputs(self.source.read(np.resize(permutation(seed, 0, len(self.source)), n)))
+
+    def translate(self, source: Tensor, *, seed: int = 0, **controls: Any) -> Tensor:
+        """(N, C, H, W) on the CPU in [-1, 1] from inputs (N, C', h, w) of any size, as the data of the run are; ``label``: the wanted class, its number or
+        name, ``direction`` and other ``controls`` of the game. Raises UserError for a game that makes pictures from nothing."""
+        if not self.game.needs_input:
+            raise UserError("{run} translates nothing: its game, {game}, starts from noise. Draw samples: agon sample {run}.", run=self.folder,
+                            game=self.config["game"])  # fmt: skip
+        controls = self._numbered(controls)
+        if isinstance(controls.get("label"), int):
+            controls["label"] = torch.full((len(source),), controls["label"])
+        return self.game.translate(source, seed=seed, **controls).cpu()
 
     def styles(self, n: int, *, seed: int = 0, **conditions: Any) -> Tensor:
         """(n, num_ws, w_dim) styles of the latents that ``sample`` draws with this seed. Raises UserError for a game without styles."""
@@ -204,7 +225,8 @@ def train(
     ranks = join()
     cls = catalog.load(game) if isinstance(game, str) else game
     name = game if isinstance(game, str) else _name_of(cls)
-    source = open_dataset(data, **(data_options or {}))
+    data_options = with_defaults(data, cls.data_options, data_options or {})
+    source = open_dataset(data, **data_options)
     preset = preset or cls.preset_for(source.spec)
     if preset not in cls.presets:
         raise UserError("{game} has no preset '{preset}'. Did you mean '{near}'?", game=name, preset=preset, near=nearest(preset, list(cls.presets)))
@@ -220,7 +242,7 @@ def train(
     if steps is not None:
         built.config = dataclasses.replace(config, images=steps * images_per_step(built.stages(), config.batch_size))
     folder = Path(out) if out else Path("runs") / slug(f"{name}-{source.name}")
-    stored = {"path": _path_of(data), "options": {k: v for k, v in (data_options or {}).items() if k != "cache_dir"}}
+    stored = {"path": _path_of(data), "options": {k: _absolute(k, v) for k, v in data_options.items() if k != "cache_dir"}}
     description = _describe(name, preset, source, stored, built.config, device, ranks, command) | {"start": str(start) if start else None}
     description = json.loads(json.dumps(description))
     _check_free(folder, description)
@@ -415,10 +437,31 @@ def snapshot(game: Game, source: Source) -> Tensor:
     if game.spec.kind == "points":
         real = source.read(np.arange(min(2000, len(source)))).real
         return scatter(draw(game, 2000, seed=0), real)
+    if game.needs_input:
+        return translated(game, source)
     classes = min(game.spec.num_classes, GRID_CLASSES) if game.takes_labels else 0
     if not classes:
         return grid(draw(game, 64, seed=0), columns=8)
     return grid(draw(game, classes * GRID_COLUMNS, seed=0, label=torch.arange(classes).repeat_interleave(GRID_COLUMNS)), columns=GRID_COLUMNS)
+
+
+def translated(game: Game, source: Source) -> Tensor:
+    """A contact sheet: inputs of the data, what the game makes of them (in every direction, or for every class), and the targets where they belong together."""
+    spec = game.spec
+    batch = source.read(np.resize(permutation(0, 0, len(source)), min(SHEET, max(2, SHEET_PIXELS // math.prod(spec.shape[1:])))))
+    inputs = game.inputs(batch)
+    columns = [visible(inputs, spec)]
+    if game.takes_labels:
+        columns += [draw(game, len(inputs), source=inputs, label=label) for label in range(min(spec.num_classes, GRID_COLUMNS))]
+    elif spec.condition_dim:
+        columns.append(draw(game, len(inputs), source=inputs, condition=batch.wanted if batch.wanted is not None else batch.condition))
+    else:
+        columns.append(draw(game, len(inputs), source=inputs))
+    for direction in game.directions[1:]:
+        columns += [batch.real, draw(game, len(inputs), source=batch.real, direction=direction)]
+    if spec.paired:
+        columns.append(batch.real)
+    return contact_sheet(columns, groups=1 if len(columns) > 4 else 2)
 
 
 @torch.no_grad()
@@ -486,6 +529,11 @@ def _name_of(cls: type[Game]) -> str:
 def _path_of(data: Any) -> str | None:
     """Where a folder or ZIP lies, so that a run can be evaluated from any working directory; None for names and Python objects."""
     return str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) and str(data) not in DATASETS else None
+
+
+def _absolute(option: str, value: Any) -> Any:
+    """An option that names a file or folder, as that can be found from any working directory."""
+    return str(Path(value).expanduser().resolve()) if option in PATHS and isinstance(value, str | Path) and Path(value).expanduser().exists() else value
 
 
 def _describe(

@@ -31,28 +31,74 @@ def __getattr__(name: str) -> Any:
 
 
 def open_dataset(data: str | Path | torch.utils.data.Dataset | Source, *, size: tuple[int, int] | int | None = None,
-                 channels: int | None = None, cache_dir: Path | None = None, **options: Any) -> Source:
+                 channels: int | None = None, cache_dir: Path | None = None, input: str | Path | None = None, **options: Any) -> Source:
     """Open any data set.
 
     ``data``: a name (see ``agon list datasets``), the path of a folder of pictures or of a ZIP of them, a ``torch.utils.data.Dataset``
     or an open ``Source`` (handed back as it is). ``size``: (height, width) in pixels, or one number for a square. ``channels``: 1 grey,
     3 colour, 4 colour with alpha. None leaves either to the data. ``cache_dir``: where decoded pixels and downloads are kept; None is
-    $AGON_CACHE, else ~/.cache/agon. ``options`` belong to the data set, e.g. ``split="test"``, ``label="colour"``, ``mirror=True``.
+    $AGON_CACHE, else ~/.cache/agon. ``input``: what a translator starts from: a folder, ``left``, ``right`` or a recipe, and then the
+    options of :func:`agon.data.pairs.open_pairs` hold too. ``options`` belong to the data set, e.g. ``split="test"``, ``mirror=True``.
 
     Raises UserError for what cannot be opened, and for an option that the data set does not have.
     """
     request = {"size": parse_size(size), "channels": parse_channels(channels), "cache_dir": cache_dir}
-    if isinstance(data, (str, Path)):
-        module, name = find(data)
-    else:
+    if input is not None:
+        from agon.data.pairs import open_pairs
+
+        known, pairing = known_options(data, options), option_types(open_pairs)
+        mine = {key: value for key, value in options.items() if key in pairing and (key not in known or key in JOINT)}
+        check_options(data, open_pairs, mine)
+        check_options(data, opener_of(data, options)[0], {k: v for k, v in options.items() if k not in mine and not k.startswith("input_")}, pairing)
+        return open_pairs(data, input=str(input), **request, **options)
+    if not isinstance(data, (str, Path)):
         from agon.data.source import Source
 
         if isinstance(data, Source):
             return refuse_changes(data, request, options)
-        module, name = "wrapped", data
-    opener = importlib.import_module(f"agon.data.{module}").open_source
+    opener, name = opener_of(data, options)
     check_options(name, opener, options)
     return opener(name, **request, **options)
+
+
+JOINT = ("mirror", "max_bad")
+"""Options of a data set that a pairing takes over: both sides are turned together."""
+VARIANTS = {"crop": "crops", "attributes": "attributes"}
+"""Options of a folder that have a module of their own."""
+
+
+def opener_of(data: Any, options: dict) -> tuple[Any, Any]:
+    """The function that opens ``data`` and what to hand it."""
+    module, name = find(data) if isinstance(data, (str, Path)) else ("wrapped", data)
+    if module == "folder":
+        module = next((VARIANTS[key] for key in VARIANTS if options.get(key) is not None), module)
+    return importlib.import_module(f"agon.data.{module}").open_source, name
+
+
+def option_types(opener: Any) -> dict[str, Any]:
+    """Option -> annotated type."""
+    import typing
+
+    return {key: kind for key, kind in typing.get_type_hints(opener).items() if key not in ("name", "data", "return", "options")}
+
+
+def known_options(data: Any, options: dict) -> set[str]:
+    """The options that ``data`` knows when it is opened with ``options``."""
+    return set(option_types(opener_of(data, options)[0]))
+
+
+def with_defaults(data: Any, defaults: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """``options``, and those of a game's ``defaults`` that this data set knows and that were not given."""
+    merged = {**defaults, **options}
+    if not isinstance(data, (str, Path)):
+        from agon.data.source import Source
+
+        if isinstance(data, Source):
+            return options
+    from agon.data.pairs import open_pairs
+
+    known = known_options(data, merged) | ({"input", *option_types(open_pairs)} if merged.get("input") else set())
+    return {key: value for key, value in merged.items() if key in options or key in known}
 
 
 def find(data: str | Path) -> tuple[str, Any]:
@@ -100,11 +146,10 @@ def refuse_changes(source: Source, request: dict, options: dict) -> Source:
     return source
 
 
-def check_options(name: object, opener: Any, options: dict) -> None:
-    """An option that the data set does not have is an error with the nearest match, not a TypeError; so is a value of a wrong type."""
-    import typing
-
-    kinds = {key: kind for key, kind in typing.get_type_hints(opener).items() if key not in ("name", "return")}
+def check_options(name: object, opener: Any, options: dict, further: Any = ()) -> None:
+    """An option that the data set does not have is an error with the nearest match, not a TypeError; so is a value of a wrong type. ``further``: options
+    that exist besides, for the nearest match."""
+    kinds = {**dict.fromkeys(further), **option_types(opener)}
     shown = name if isinstance(name, (str, Path)) else type(name).__name__
     for key, value in options.items():
         if key not in kinds:
@@ -121,6 +166,8 @@ def fits(value: Any, kind: Any) -> bool:
     """Is ``value`` of an annotated type: bool, int, float, str, Path, None, tuple (lists too), or a union of these?"""
     import typing
 
+    if kind is None:
+        return True
     parts = typing.get_args(kind) if typing.get_origin(kind) is not tuple else ()
     if parts:
         return any(fits(value, part) for part in parts)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -22,8 +22,13 @@ class DataSpec:
     """The form of one sample.
 
     ``kind``: "image" or "points". ``shape``: (C, H, W) or (D,). ``num_classes``: 0 means unlabelled. ``class_names``: one name a
-    class, or empty. ``condition_dim``: the length of a feature-vector condition, 0 for none. ``mean``, ``std``: of each coordinate of
-    points, in the data's units; empty for pictures.
+    class, or empty. ``condition_dim``: the length of a feature-vector condition, 0 for none. ``condition_names``: of its numbers, or
+    empty. ``mean``, ``std``: of each coordinate of points, in the data's units; empty for pictures.
+
+    What translators start from: ``source_shape`` (C, H, W), or () where there is nothing of the kind. ``source_kind``: "picture" (float32
+    in [-1, 1]), "map" (uint8: class numbers, and perhaps a channel of edges between instances, 0 or 1) or "hole" (C + 1 channels: a
+    picture with 0 where it is missing, and the mask, 1 where it is missing). ``source_classes``, ``source_colours``: names and "#rrggbb"
+    of a map's classes. ``paired``: whether a sample and its input show the same scene.
     """
 
     kind: str
@@ -33,6 +38,12 @@ class DataSpec:
     condition_dim: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    condition_names: tuple[str, ...] = ()
+    source_shape: tuple[int, ...] = ()
+    source_kind: str = ""
+    source_classes: tuple[str, ...] = ()
+    source_colours: tuple[str, ...] = ()
+    paired: bool = False
 
     def __post_init__(self) -> None:
         assert self.kind != "image" or len(self.shape) == 3, self.shape
@@ -45,23 +56,30 @@ class Batch:
     """Samples that belong together.
 
     ``real``: (N, C, H, W) float32 in [-1, 1], or (N, D) float32 in the data's own units. ``label``: (N,) int64 or None.
-    ``condition``: (N, K) float32 or None.
+    ``condition``: (N, K) float32 or None. ``source``: (N, *spec.source_shape), what a translator starts from, or None. ``wanted``: (N, K),
+    the condition of another sample, which a translator between conditions is to give this one, or None.
     """
 
     real: Tensor
     label: Tensor | None = None
     condition: Tensor | None = None
+    source: Tensor | None = None
+    wanted: Tensor | None = None
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device (a copy only where the device differs)."""
-        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in self._parts()))
+    def to(self, device: torch.device | str, layout: torch.memory_format = torch.contiguous_format) -> Batch:
+        """The same batch on another device, pictures in another memory layout (copies only where these differ)."""
+        return self.map(lambda part: part.to(device, non_blocking=True, memory_format=layout if part.dim() == 4 else torch.preserve_format))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """``change`` applied to every part that is there."""
+        return Batch(*(None if part is None else change(part) for part in self._parts()))
 
     def __len__(self) -> int:
         return len(self.real)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Samples ``start`` to ``stop`` (not included), as views."""
-        return Batch(*(None if part is None else part[start:stop] for part in self._parts()))
+        return self.map(lambda part: part[start:stop])
 
     @staticmethod
     def join(batches: Sequence[Batch]) -> Batch:
@@ -71,8 +89,8 @@ class Batch:
         columns = zip(*(batch._parts() for batch in batches), strict=True)
         return Batch(*(None if column[0] is None else torch.cat(column) for column in columns))
 
-    def _parts(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        return self.real, self.label, self.condition
+    def _parts(self) -> tuple[Tensor | None, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 class Source(ABC):

@@ -126,10 +126,7 @@ class Trainer:
     def _draw(self) -> Batch:
         batch = read_run(self.source, self._drawn + self.ranks.rank * self.share, self.share, self.config.seed)
         self._drawn += self.config.batch_size
-        batch = batch.to(self.device)
-        if self.layout is torch.channels_last:
-            batch.real = batch.real.contiguous(memory_format=self.layout)
-        return batch
+        return batch.to(self.device, self.layout)
 
     def _gradients(self, update: Update, batch: Batch, ctx: Context, ordinal: int) -> Terms | None:
         """Leave the mean gradient over the batch in the player's parameters; returns the loss terms, or None if the game passes."""

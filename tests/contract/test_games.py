@@ -19,6 +19,8 @@ import torch
 from agon import catalog
 from agon.config import build, to_dict
 from agon.config import fields as all_fields
+from agon.data.inputs import is_recipe
+from agon.data.pairs import open_pairs
 from agon.data.source import ArraySource, DataSpec
 from agon.errors import UserError
 from agon.train.trainer import Trainer
@@ -32,6 +34,22 @@ def pictures(shape=(1, 8, 8), classes=10, n=64):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, n) if classes else None
     return ArraySource("noise", DataSpec("image", shape, classes), rng.integers(0, 256, (n, *shape), dtype=np.uint8), labels)
+
+
+def data_for(game, shape=(1, 8, 8), **more):
+    """Pictures, and for a translator what it starts from."""
+    cls, base = catalog.load(game), pictures(shape, **more)
+    if not cls.needs_input or "" in cls.takes:
+        return base
+    recipe = cls.data_options.get("input", "auto")
+    return open_pairs(base, input=recipe if is_recipe(recipe) else "grey" if "picture" in cls.takes else "levels:4")
+
+
+def draw(game, n, seed, source, **more):
+    """Samples; a translator's from the data's first inputs, other ones for other seeds."""
+    if game.needs_input:
+        more["source"] = game.inputs(source.read(np.arange(n) + seed))
+    return game.sample(n, seed=seed, **more)
 
 
 def points(classes=0, n=256):
@@ -57,7 +75,7 @@ def train(name, source, steps, **fields):
 def uncoupled(game):
     """The game's fields that keep the samples of a batch apart."""
     known = {name: kind for name, kind, _, _ in all_fields(catalog.load(game).Config)}
-    fields = {"generator_norm": "none", "discriminator_norm": "none", "minibatch_std": 0, "path_length_decay": 1e-9, "network": "dcgan"}
+    fields = {"norm": "none", "generator_norm": "none", "discriminator_norm": "none", "minibatch_std": 0, "path_length_decay": 1e-9, "network": "dcgan"}
     return {name: value for name, value in fields.items() if name in known and (name != "network" or value in get_args(known[name]))}
 
 
@@ -98,10 +116,11 @@ def test_file_states_the_game_only(game):
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 8), (2, 16, 24)], ids=str)
 def test_trains_on_pictures_of_any_shape(game, shape):
-    trainer = train(game, pictures(shape), 3)
+    source = data_for(game, shape)
+    trainer = train(game, source, 3)
     assert all(torch.isfinite(p).all() for p in trainer.game.parameters())
     with trainer.averaged() as averaged:
-        samples = averaged.sample(5, seed=1)
+        samples = draw(averaged, 5, 1, source)
     assert samples.shape == (5, *shape) and samples.dtype == torch.float32 and torch.isfinite(samples).all()
 
 
@@ -118,7 +137,7 @@ def test_trains_on_points_or_refuses_them_by_name(game):
 
 
 def test_every_parameter_of_every_player_moves(game):
-    source = pictures()
+    source = data_for(game)
     trainer = Trainer(make(game, source, **{"optimizer.lr": 0.02}), source)  # a hinge gives the last bias no gradient before a margin is passed
     before = parameters(trainer)
     for _ in range(20):
@@ -130,18 +149,18 @@ def test_every_parameter_of_every_player_moves(game):
 
 
 def test_same_seed_same_weights_other_seed_other_weights(game):
-    source = pictures()
+    source = data_for(game)
     first, second, third = (parameters(train(game, source, 3, seed=s)) for s in (1, 1, 2))
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert any(not torch.equal(first[k], third[k]) for k in first)
 
 
 def test_sampling_is_a_function_of_the_seed_and_leaves_no_trace(game):
-    source = pictures()
+    source = data_for(game)
     trainer = train(game, source, 2)
     state = copy.deepcopy(trainer.game.state_dict())
     with trainer.averaged() as averaged:
-        one, again, other = (averaged.sample(6, seed=s) for s in (3, 3, 4))
+        one, again, other = (draw(averaged, 6, s, source) for s in (3, 3, 4))
     assert torch.equal(one, again) and not torch.equal(one, other)
     assert all(torch.equal(v, state[k]) for k, v in trainer.game.state_dict().items())
 
@@ -150,7 +169,7 @@ def test_a_split_batch_gives_the_same_weights(game):
     """One batch of 8 equals four micro-batches of 2. Games with batch-coupled layers are exempt by the names of those layers, and are tested
     with others. Adam divides by a gradient's size: with its usual eps it makes a full step of the rounding of a gradient that is next to 0.
     """
-    source = pictures()
+    source = data_for(game)
     fields = {"optimizer.eps": 1e-3}
     if make(game, source).batch_coupled():
         fields |= uncoupled(game)
@@ -167,7 +186,7 @@ def test_a_split_batch_gives_the_same_weights(game):
 
 
 def test_resumes_bit_for_bit(game, tmp_path):
-    source = pictures()
+    source = data_for(game)
     straight = train(game, source, 7)
     stopped = train(game, source, 3)
     path = stopped.save(tmp_path)
@@ -185,22 +204,23 @@ def test_resumes_bit_for_bit(game, tmp_path):
 
 
 def test_conditional_games_take_classes_and_refuse_wrong_ones(game):
-    built = make(game, pictures())
-    if not built.condition_dim:
+    source = data_for(game)
+    built = make(game, source)
+    if not built.takes_labels:
         with pytest.raises(UserError, match="no classes"):
-            built.sample(2, seed=0, label=torch.tensor([0, 1]))
+            draw(built, 2, 0, source, label=torch.tensor([0, 1]))
         return
-    alone = built.sample(1, seed=0, label=torch.tensor([3]))
+    alone = draw(built, 1, 0, source, label=torch.tensor([3]))
     assert alone.shape == (1, 1, 8, 8)
     with pytest.raises(UserError, match="no class 10"):
-        built.sample(1, seed=0, label=torch.tensor([10]))
+        draw(built, 1, 0, source, label=torch.tensor([10]))
 
 
 def test_bf16_trains(game):
-    trainer = train(game, pictures(), 2, precision="bf16")
+    trainer = train(game, data_for(game), 2, precision="bf16")
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in trainer.game.parameters())
 
 
 def test_fp16_trains(game):
-    trainer = train(game, pictures(), 2, precision="fp16")
+    trainer = train(game, data_for(game), 2, precision="fp16")
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in trainer.game.parameters())

@@ -12,7 +12,7 @@ from agon import catalog
 
 PACKAGE = Path(__file__).parents[2] / "agon"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = {"layers": 0, "losses": 1, "augment": 1, "networks": 2, "two_player": 3, "games": 4, "train": 5, "metrics": 5, "cli": 6}
+LAYERS = {"layers": 0, "losses": 1, "augment": 1, "networks": 2, "two_player": 3, "translation": 3, "games": 4, "train": 5, "metrics": 5, "cli": 6}
 
 
 def imports(path: Path) -> list[str]:
@@ -66,5 +66,6 @@ def test_functions_fit_a_screen_and_the_trainer_300_lines():
 
 
 def test_requires_grad_is_never_toggled_while_training():
-    for path in [*(PACKAGE / "train").glob("trainer.py"), *(PACKAGE / "games").glob("*.py"), *(PACKAGE / "two_player").rglob("*.py")]:
+    for path in [*(PACKAGE / "train").glob("trainer.py"), *(PACKAGE / "games").glob("*.py"), *(PACKAGE / "two_player").rglob("*.py"),
+                 *(PACKAGE / "translation").rglob("*.py")]:
         assert "requires_grad" not in path.read_text(), path
