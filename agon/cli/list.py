@@ -1,4 +1,4 @@
-"""List the games, data sets, metrics and feature extractors there are.
+"""List the games, data sets, inputs of translators, metrics and feature extractors there are.
 
 Reads file heads and tables of names only: no game and no torch is imported.
 """
@@ -13,11 +13,11 @@ from dataclasses import asdict
 from agon.cli import Parser
 from agon.locale import translate
 
-KINDS = ("games", "datasets", "metrics", "extractors")
+KINDS = ("games", "datasets", "inputs", "metrics", "extractors")
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(prog="agon list", description=translate("List the games, data sets, metrics and feature extractors there are."))
+    parser = Parser(prog="agon list", description=translate("List the games, data sets, inputs of translators, metrics and feature extractors there are."))
     parser.add_argument("kind", nargs="?", choices=KINDS, help=translate("only these (default: all)"))
     parser.add_argument("--json", action="store_true", help=translate("one JSON object on stdout"))
     options = parser.parse_args(argv)
@@ -42,6 +42,11 @@ def entries(kind: str) -> list[dict]:
         from agon.data.names import DATASETS
 
         return [{"name": name, "summary": description} for name, (_, description) in DATASETS.items()]
+    if kind == "inputs":
+        from agon.catalog import docstring
+        from agon.data.inputs import FOLDER, names
+
+        return [{"name": name, "summary": docstring(FOLDER / f"{name}.py").split("\n\n")[0].replace("\n", " ")} for name in names()]
     from agon.metrics import catalog
 
     if kind == "extractors":

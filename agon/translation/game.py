@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agon.data.inputs import is_recipe
 from agon.data.source import Batch, DataSpec
 from agon.errors import UserError
 from agon.game import Context, Draws, Game, Player, SeededDraws
@@ -108,6 +109,16 @@ class TranslationGame(Game):
             ctx.log(f"{name}/real_logit", real.mean())
             ctx.log(f"{name}/fake_logit", fake.mean())
             ctx.log(f"{name}/accuracy", pair_accuracy(real.flatten(), fake.flatten()))
+
+    @classmethod
+    def any_input(cls) -> str:
+        """A recipe by which any pictures become inputs that this game can start from; "" where it starts from the pictures themselves."""
+        wanted = cls.data_options.get("input", "auto")
+        if "" in cls.takes:
+            return ""
+        if is_recipe(wanted):
+            return wanted
+        return {"picture": "grey", "map": "levels:4", "hole": "hole:box"}[cls.takes[0]]
 
     # --- translating ------------------------------------------------------------------------------------------------------------------
 

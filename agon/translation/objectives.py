@@ -24,3 +24,11 @@ OBJECTIVES = {
     "hinge": Objective(adversarial.hinge_discriminator, adversarial.hinge_generator),
     "wgan": Objective(adversarial.wasserstein_critic, adversarial.wasserstein_generator),
 }
+
+
+def as_translators_weigh(name: str) -> Objective:
+    """The objective in the scale of the authors' code of pix2pix, CycleGAN and CUT: squares are not halved, and the discriminator's two means are."""
+    plain = OBJECTIVES[name]
+    if name == "lsgan":
+        return Objective(plain.discriminator, lambda fake: 2 * plain.generator(fake))
+    return Objective(lambda real, fake: 0.5 * plain.discriminator(real, fake), plain.generator)

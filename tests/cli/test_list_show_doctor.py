@@ -65,7 +65,7 @@ def test_list_as_json_is_the_catalog(capsys):
 
     assert cli.main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert sorted(found) == ["datasets", "extractors", "games", "metrics"]
+    assert sorted(found) == ["datasets", "extractors", "games", "inputs", "metrics"]
     assert [entry["name"] for entry in found["games"]] == list(catalog.games())
     assert {entry["name"]: entry["summary"] for entry in found["datasets"]} == {
         name: text for name, (_, text) in DATASETS.items()

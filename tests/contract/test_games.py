@@ -19,7 +19,6 @@ import torch
 from agon import catalog
 from agon.config import build, to_dict
 from agon.config import fields as all_fields
-from agon.data.inputs import is_recipe
 from agon.data.pairs import open_pairs
 from agon.data.source import ArraySource, DataSpec
 from agon.errors import UserError
@@ -39,10 +38,8 @@ def pictures(shape=(1, 8, 8), classes=10, n=64):
 def data_for(game, shape=(1, 8, 8), **more):
     """Pictures, and for a translator what it starts from."""
     cls, base = catalog.load(game), pictures(shape, **more)
-    if not cls.needs_input or "" in cls.takes:
-        return base
-    recipe = cls.data_options.get("input", "auto")
-    return open_pairs(base, input=recipe if is_recipe(recipe) else "grey" if "picture" in cls.takes else "levels:4")
+    recipe = cls.any_input() if cls.needs_input else ""
+    return open_pairs(base, input=recipe) if recipe else base
 
 
 def draw(game, n, seed, source, **more):

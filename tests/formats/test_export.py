@@ -30,6 +30,7 @@ from agon.two_player.style import StyleGame
 SHAPES = ["--data", "shapes", "--data.size", "8", "--data.length", "32", "--preset", "tiny", "--steps", "2"]
 ABOUT = {"game": "any", "exported_by": "0", "versions": {}}
 FAST = ("acgan",)
+GAMES = [name for name in catalog.games() if not catalog.load(name).needs_input]
 """Games whose graphs are made in every run of the tests; those of the others are slow."""
 
 
@@ -66,7 +67,7 @@ def wanted(game, n, seed, **controls):
     return game.sample(n, seed=seed, **given, **controls), {"latent": game.draw_latent(n, torch.Generator().manual_seed(seed)), **given}
 
 
-@pytest.mark.parametrize("name", catalog.games())
+@pytest.mark.parametrize("name", GAMES)
 def test_the_weights_of_every_game_draw_the_same_bits(tmp_path, name):
     game = make(name)
     sampler = checked(game)
@@ -90,7 +91,7 @@ def test_a_runs_file_draws_the_runs_samples(trained, tmp_path, name):
         assert torch.equal(loaded(loaded.draw_latent(6, seed=3)), run.sample(6, seed=3))
 
 
-@pytest.mark.parametrize("name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in [*catalog.games(), "gan-points"]])
+@pytest.mark.parametrize("name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in [*GAMES, "gan-points"]])
 def test_graphs_draw_what_the_run_draws(trained, tmp_path, name):
     """By batches of 5, a size at which nothing was traced or checked."""
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
@@ -120,7 +121,7 @@ def test_graphs_draw_what_the_run_draws(trained, tmp_path, name):
     assert difference(program(given.pop("latent"), **given), expected) < 5e-6
 
 
-@pytest.mark.parametrize("name", [name for name in catalog.games() if issubclass(catalog.load(name), StyleGame)])
+@pytest.mark.parametrize("name", [name for name in GAMES if issubclass(catalog.load(name), StyleGame)])
 def test_truncation_is_that_of_the_game(name):
     game = make(name)
     expected, given = wanted(game, 4, 1, truncation=0.4)

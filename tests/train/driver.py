@@ -36,9 +36,10 @@ def train(folder, game, *, ranks, kill=False, **fields):
 
     torch.set_num_threads(1)
     cls = catalog.load(game)
-    steps_images = 8 * build(cls.Config, cls.presets["tiny"].fields).num_critic  # each critic step draws a batch
+    steps_images = 8 * getattr(build(cls.Config, cls.presets["tiny"].fields), "num_critic", 1)  # each critic step draws a batch
+    recipe = cls.any_input() if cls.needs_input else ""
     options = {"batch_size": 8, "checkpoint_every_images": between * steps_images, "sample_every_images": 10**9, "ema_every": 3, **fields}
-    agon.run.train(game, "digits", preset="tiny", out=folder, steps=steps, **options)
+    agon.run.train(game, "digits", preset="tiny", out=folder, steps=steps, data_options={"input": recipe} if recipe else None, **options)
 
 
 def fork(ranks, work):

@@ -124,14 +124,17 @@ def train_cases(folder, variants):
 
     from agon import catalog
     from agon.config import build
+    from agon.data.pairs import open_pairs
     from agon.data.source import ArraySource, DataSpec
     from agon.train.distributed import join
     from agon.train.trainer import Trainer
 
     ranks, draws = join(), np.random.default_rng(0)
-    source = ArraySource("noise", DataSpec("image", (1, 8, 8), 3), draws.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8), draws.integers(0, 3, 64))
+    noise = ArraySource("noise", DataSpec("image", (1, 8, 8), 3), draws.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8), draws.integers(0, 3, 64))
     for case, (game, fields) in CASES.items():
         cls = catalog.load(game)
+        recipe = cls.any_input() if cls.needs_input else ""
+        source = open_pairs(noise, input=recipe) if recipe else noise
         for variant, more in variants.items():
             config = build(cls.Config, cls.presets["tiny"].fields, {**COMMON, **fields, **more})
             torch.manual_seed(ranks.rank)  # the ranks begin with different weights: the first one's are to count

@@ -136,6 +136,8 @@ def checked(game: Game) -> Sampler:
 
 def _check(game: Game) -> None:
     name = type(game).__name__
+    if game.needs_input:
+        raise UserError("{game} makes pictures from pictures, and export is for what starts from noise. Use the run itself: agon translate.", game=name)
     if not isinstance(game, TwoPlayerGame):
         raise UserError(
             "{game} cannot be exported: it has no single generator that turns latents into samples. Draw from the run itself: agon sample.", game=name
