@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from agon.cli import Parser
+from agon.cli import Parser, pairs
 from agon.errors import UserError
 from agon.locale import translate
 
@@ -15,10 +15,17 @@ def main(argv: list[str]) -> int:
 
     Raises UserError for wrong usage, for a folder that is not there and for one without any picture.
     """
-    arguments = parser().parse_args(argv)
-    from agon.data.check import as_text, check
+    arguments, rest = parser().parse_known_args(argv)
+    from agon.data.check import as_text, check, check_pairs, pairs_as_text
 
     wanted = None if arguments.size is None else size(arguments.size)
+    options = {name.removeprefix("data."): value(text) for name, text in pairs(rest).items()}
+    if arguments.input is not None:
+        report = check_pairs(arguments.folder, arguments.input, size=wanted, channels=arguments.channels, **options)
+        print(json.dumps(report, indent=2, ensure_ascii=False) if arguments.json else pairs_as_text(report))
+        return 0 if report["usable"] else 1
+    if options:
+        raise UserError("'{option}' is an option of pairs. Expected --input too: a folder, left, right or a recipe.", option=next(iter(options)))
     report = check(arguments.folder, size=wanted, channels=arguments.channels)
     print(json.dumps(report, indent=2, ensure_ascii=False) if arguments.json else as_text(report))
     return 0 if report["usable"] else 1
@@ -34,8 +41,16 @@ def parser() -> argparse.ArgumentParser:
     # read in main: argparse would put words of its own in the place of a UserError raised by a type
     add("--size", metavar="N or HxW", help=translate("as `agon train --data.size`: the height and width to train at"))
     add("--channels", type=int, choices=(1, 3, 4), help=translate("as `agon train --data.channels`: 1 grey, 3 colour, 4 colour and alpha"))
+    add("--input", help=translate("as `agon train --data.input`: what translators start from; further options as there, such as --maps true"))
     add("--json", action="store_true", help=translate("one JSON object on stdout"))
     return top
+
+
+def value(text: str) -> object:
+    """A word of the command line as YAML reads it: true, 4, else text."""
+    import yaml
+
+    return yaml.safe_load(text)
 
 
 def size(text: str) -> tuple[int, int]:

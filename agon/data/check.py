@@ -51,6 +51,36 @@ def check(path: str | Path, *, size: tuple[int, int] | None = None, channels: in
     return report
 
 
+def check_pairs(path: str | Path, given: str, **options: Any) -> dict[str, Any]:
+    """Like :func:`check`, of pictures with what translators start from: ``pairs``, their forms, and who was left out. Here torch is imported."""
+    from agon.data import open_dataset
+
+    bound = options.pop("max_bad", 0.1)
+    source = open_dataset(path, input=given, max_bad=1.0, **options)
+    left_out = [{"file": event["file"], "why": event["why"]} for event in source.events if event.get("event") == "skipped"]
+    allowed, spec = allowed_bad(len(source), len(left_out), bound), source.spec
+    stop = "" if len(left_out) <= allowed else _line("{bad} files are left out, {allowed} are put up with", bad=len(left_out), allowed=allowed)
+    return {
+        "path": str(path), "input": given, "pairs": len(source), "paired": spec.paired, "shape": list(spec.shape), "kind": spec.source_kind,
+        "input_shape": list(spec.source_shape), "classes": list(spec.source_classes), "left_out": left_out, "stop": stop, "usable": not stop,
+    }  # fmt: skip
+
+
+def pairs_as_text(report: dict[str, Any]) -> str:
+    """The report of :func:`check_pairs` for people."""
+    (_, high, wide), (depth, height, width) = report["shape"], report["input_shape"]
+    what = "{pairs} pairs" if report["paired"] else "{pairs} samples, unpaired"
+    lines = [f"{report['path']}: " + _line(what, pairs=report["pairs"])]
+    lines.append("  " + _line("pictures {wide}x{high} (width x height) from inputs {width}x{height}, {channels} channels, kind: {kind}", wide=wide, high=high,
+                              width=width, height=height, channels=depth, kind=report["kind"]))
+    if report["classes"]:
+        lines.append(f"  {translate('classes')}: {', '.join(report['classes'])}")
+    lines += ["  " + _line("left out: {file} {why}", **entry) for entry in report["left_out"]]
+    if report["stop"]:
+        lines.append("  " + _line("training would stop: {why}", why=report["stop"]))
+    return "\n".join(lines)
+
+
 def why_stop(path: Path, names: list[str], report: dict[str, Any]) -> str:
     """The reason for which training would refuse this folder, "" if it would not."""
     if not report["pictures"]:

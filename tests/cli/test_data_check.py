@@ -191,3 +191,18 @@ def test_torch_is_not_imported(folder: Path) -> None:
     code = (f"import sys; from agon.cli.data import main; main(['check', {str(folder)!r}]); import agon.data.names; "
             "sys.exit('torch' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_pairs_are_counted_and_those_without_a_partner_named(tmp_path, capsys):
+    for folder, names in (("A", range(12)), ("B", range(11))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("RGB", (16, 16), (20 * name, 0, 0)).save(tmp_path / folder / f"{name}.png")
+    assert agon_command(["data", "check", str(tmp_path / "B"), "--input", str(tmp_path / "A"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["pairs"] == 11 and [entry["file"] for entry in report["left_out"]] == ["11.png"] and report["usable"]
+    for name in range(5):
+        (tmp_path / "B" / f"{name}.png").unlink()
+    assert agon_command(["data", "check", str(tmp_path / "B"), "--input", str(tmp_path / "A")]) == 1
+    text = capsys.readouterr().out
+    assert "6 pairs" in text and "6 files are left out" in text and "0.png has no partner" in text

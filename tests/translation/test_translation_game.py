@@ -33,7 +33,7 @@ class OneConvolution(TranslationGame):
     """A 2x2 mean of four pixels in place of everything: its output is known."""
 
     Config, multiple, takes = Config, 4, ("picture", "map", "hole")
-    directions = ("forward", "backward")
+    directions, controls = ("forward", "backward"), ("noise",)
     data_options = {"input": "grey", "crop": 9}
     presets = {"image": Preset(fields=TINY)}
 
@@ -49,8 +49,8 @@ class OneConvolution(TranslationGame):
     def loss(self, batch, ctx):
         return {"l1": (self.generator(self.encode(batch.source)) - batch.real).abs().mean()}
 
-    def render(self, source, draws, direction="forward", **controls):
-        return -source if direction == "backward" else self.generator(source) + 0 * draws.normal(1, 1, 1, 1)
+    def render(self, source, draws, direction="forward", noise=0.0):
+        return -source if direction == "backward" else self.generator(source) + noise * draws.normal(len(source), 1, 1, 1)
 
 
 def game(spec=PICTURE, **fields):
@@ -81,6 +81,12 @@ def test_results_are_pictures_and_leave_no_trace():
     nn.init.constant_(built.generator.weight, 5.0)
     made = built.translate(torch.ones(1, 1, 4, 4))
     assert made.max() == 1 and built.training and not made.requires_grad
+
+
+def test_what_is_random_is_a_function_of_the_seed():
+    one, again, other = (game().translate(torch.zeros(2, 1, 4, 4), seed=seed, noise=0.1)[:, 0, 0, 0] for seed in (7, 7, 8))
+    assert torch.equal(one, 0.1 * torch.randn(2, generator=torch.Generator().manual_seed(7))) and torch.equal(one, again)
+    assert not torch.equal(one, other)
 
 
 def test_backward_starts_from_the_other_side():
