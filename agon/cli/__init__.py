@@ -18,12 +18,12 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
+from agon import locale  # as a module: the verb translate, once imported, takes the name translate in this package
 from agon.errors import UserError
-from agon.locale import translate
 
 FOLDER = Path(__file__).parent
 # The order of help: what a newcomer needs first. A verb that is not named here (a later file) comes after these.
-ORDER = ("train", "sample", "evaluate", "data", "import", "export", "list", "show", "doctor")
+ORDER = ("train", "sample", "translate", "play", "evaluate", "data", "import", "export", "list", "show", "doctor")
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,9 +66,9 @@ def overview() -> str:
     """The text of ``agon --help``."""
     table = verbs()
     width = max((len(verb) for verb in table), default=0)
-    lines = [translate("usage: agon VERB ...   (agon VERB --help says more)"), ""]
-    lines += [f"  {verb:<{width}}  {translate(text)}" for verb, text in table.items()]
-    lines += ["", translate("Try: agon train r3gan --data digits"), translate("Options: --help, --version")]
+    lines = [locale.translate("usage: agon VERB ...   (agon VERB --help says more)"), ""]
+    lines += [f"  {verb:<{width}}  {locale.translate(text)}" for verb, text in table.items()]
+    lines += ["", locale.translate("Try: agon train r3gan --data digits"), locale.translate("Options: --help, --version")]
     return "\n".join(lines)
 
 
@@ -106,7 +106,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     verb, known = argv[0], verbs()
     if verb not in known:
-        near = difflib.get_close_matches(verb, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(verb, known, n=1, cutoff=0.6)
         if near:
             raise UserError(
                 "There is no verb {verb!r}. Perhaps you meant {nearest!r}. 'agon --help' shows all of them.",
@@ -149,7 +149,7 @@ def _fail(error: Exception) -> int:
             pass
         else:
             return _complain(
-                translate("the run failed: {summary}. The traceback is in {path}.").format(summary=summary, path=name),
+                locale.translate("the run failed: {summary}. The traceback is in {path}.").format(summary=summary, path=name),
                 1,
             )
     print(text, end="", file=sys.stderr)

@@ -27,8 +27,6 @@ from agon.translation.game import TranslationGame
 
 BASES = {"msrresnet": "bilinear", "srresnet": "none", "rrdb": "none", "srvgg": "nearest"}
 """What each network's output is added to where it was published."""
-MOST_REACH = 64
-"""Pixels of the input beyond which a deep network's output is not looked after: residuals are scaled down, and what comes from there is below 1/255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +68,8 @@ class SuperResolutionConfig(TranslationConfig):
     """Absolute or squared difference of maps."""
     perceptual_seed: int = 0
     """Seed of the random convolutions."""
+    perceptual_width: int = 32
+    """Maps of the first of the random convolutions."""
     vgg_weights: str = ""
     """Path of torchvision's vgg19-dcbb9e9d.pth, for perceptual=vgg."""
     vgg_layers: str = "conv5_4:1"
@@ -79,6 +79,7 @@ class SuperResolutionConfig(TranslationConfig):
         super().__post_init__()
         require(self.blocks >= 1, "blocks", self.blocks, "a number above 0")
         require(self.growth >= 1, "growth", self.growth, "a number above 0")
+        require(self.perceptual_width >= 1, "perceptual_width", self.perceptual_width, "a number above 0")
         require(0 <= self.pretrain <= 1, "pretrain", self.pretrain, "a fraction in [0, 1]")
         require(self.pretrain_lr > 0, "pretrain_lr", self.pretrain_lr, "a number above 0")
         require(0 < self.pretrain_decay <= 1, "pretrain_decay", self.pretrain_decay, "a factor in (0, 1]")
@@ -176,11 +177,17 @@ class SuperResolutionGame(TranslationGame):
         return self.generator(to_unit(source)).float() * 2 - 1
 
     @property
+    def multiple(self) -> int:
+        """The residual dense blocks fold pictures that they enlarge by less than 4."""
+        return self.generator.fold if self.config.network == "rrdb" else 1
+
+    @property
     def reach(self) -> int:
         """Pixels of the input that the output depends on, in every direction."""
         config = self.config
-        layers = {"msrresnet": 2 * config.blocks + 5, "srresnet": 2 * config.blocks + 12, "rrdb": 15 * config.blocks + 6, "srvgg": config.blocks + 3}
-        return min(MOST_REACH, layers[config.network])
+        layers = {"msrresnet": 2 * config.blocks + 5, "srresnet": 2 * config.blocks + 12, "srvgg": config.blocks + 3,
+                  "rrdb": (15 * config.blocks + 6) * self.multiple}  # fmt: skip
+        return layers[config.network]
 
     def _network(self) -> nn.Module:
         config, channels, out = self.config, self.source_shape[0], self.spec.shape[0]
@@ -197,7 +204,7 @@ class SuperResolutionGame(TranslationGame):
     def _features(self) -> nn.Module:
         config = self.config
         name = f"random:{config.perceptual_seed}" if config.perceptual == "random" else config.vgg_weights
-        return frozen_features(name, self.spec.shape[0], tuple(config.layer_weights))
+        return frozen_features(name, self.spec.shape[0], tuple(config.layer_weights), config.perceptual_width)
 
     def _check_eyes(self) -> None:
         """VGG's file is looked at when a training begins, not at its second stage, and not to sample."""

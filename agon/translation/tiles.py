@@ -1,9 +1,9 @@
 """A picture larger than memory allows, translated in tiles that meet without a seam.
 
-A network whose output at a place depends on ``reach`` pixels of input round it gives a tile's inner pixels exactly as it would within the whole picture, once the
-tile is read with that many pixels more on every side: such tiles are cut at their common border. Where the reach is too large for that (a network of hundreds of
-convolutions, whose outer weights hardly count), tiles overlap by less, the outer half of the overlap is thrown away and the inner half faded from one tile to the
-next; what remains of the difference falls off quickly with the overlap (docs/translate.md has numbers).
+A network whose output at a place depends on ``reach`` pixels of input round it gives a tile's inner pixels exactly as it would within the whole picture, once
+the tile is read with that many pixels more on every side: such tiles are cut at their common border. Where the reach is too large for that (a network of
+hundreds of convolutions, whose outer weights hardly count), tiles overlap by less, the outer three quarters of the overlap are thrown away and the inner
+quarter is faded from one tile to the next; what remains of the difference falls off quickly with the overlap (docs/translate.md has numbers).
 
 Borders lie on multiples of what the network folds its input by, and the picture is padded before it is cut, so that every tile is folded as the whole would be.
 """
@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from agon.translation.game import padded_to
 
-TILE_BYTES = 600 << 20
+TILE_BYTES = 1000 << 20
 """What the network may take for one tile, by :func:`bytes_per_pixel`; the process then stays below 2 GB."""
 WHOLE_BYTES = 6 << 30
 """The same for a picture that can only be made as a whole."""
@@ -55,7 +55,7 @@ def lay_out(height: int, width: int, *, multiple: int, reach: int, most: float, 
         overlap = reach if tile is not None and reach <= tile or reach <= side // 5 else max(LEAST_OVERLAP, side // 6)
     overlap += -overlap % multiple
     core = max(multiple, (side - 2 * overlap if tile is None else tile) // multiple * multiple)
-    fade = 0 if overlap >= reach else min(overlap // 2, core // 2)
+    fade = 0 if overlap >= reach else min(overlap // 4, core // 2)
     return Layout(borders(padded[0], core, multiple), borders(padded[1], core, multiple), overlap, fade)
 
 
@@ -132,8 +132,8 @@ class Widest(TorchDispatchMode):
 
 
 def bytes_per_pixel(translate: Callable[[Tensor], Tensor], probe: Tensor, fixed: int = 0) -> float:
-    """About what ``translate`` takes for each pixel of its input while it works, seen on a small ``probe`` (1, C, H, W). ``fixed``: bytes of the largest weights,
-    which do not grow with the picture."""
+    """About what ``translate`` takes for each pixel of its input while it works, seen on a small ``probe`` (1, C, H, W). ``fixed``: bytes of the largest
+    weights, which do not grow with the picture."""
     with Widest() as widest:
         translate(probe)
     return COPIES * max(widest.bytes - fixed, probe.numel() * 4) / (probe.shape[2] * probe.shape[3])

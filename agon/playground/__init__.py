@@ -1,0 +1,1 @@
+"""Runs to play with, in a browser on this machine."""
