@@ -14,7 +14,7 @@ from torch import Tensor
 from agon.config import TrainConfig
 from agon.data import DATASETS, open_dataset
 from agon.data.pictures import EXTENSIONS
-from agon.data.source import Source
+from agon.data.source import Batch, Source
 from agon.errors import UserError, writing
 from agon.media import write_atomically
 from agon.metrics import catalog
@@ -42,10 +42,16 @@ def read_results(path: Path) -> list[dict]:
 
 
 def keep_results(path: Path, results: list[dict]) -> None:
-    """Write results into a metrics.json; newer values replace older ones of the same name, what could not be measured is left out."""
+    """Write results into a metrics.json; newer values replace older ones of the same name on the same data, what could not be measured is left out."""
     measured = [result for result in results if "value" in result]
-    new = {result["metric"] for result in measured}
-    write_results(path, [result for result in read_results(path) if result["metric"] not in new] + measured)
+    new = [measured_on(result) for result in measured]
+    write_results(path, [result for result in read_results(path) if measured_on(result) not in new] + measured)
+
+
+def measured_on(result: dict) -> list:
+    """The metric's name, the data with their options, and the direction of a translation."""
+    protocol = result.get("protocol") or {}
+    return [result["metric"], *(protocol.get(name) for name in ("data", "data_options", "direction"))]
 
 
 def write_results(path: Path, results: list[dict]) -> None:
@@ -138,11 +144,12 @@ class Measuring:
                 "The best checkpoint cannot be chosen by '{metric}': neither lower nor higher is better. Name another --best_metric.", metric=self.best_of
             )
 
-    def measure(self, draw: Callable[..., Tensor], conditional: bool, device: str) -> list[dict]:
-        """The configured metrics of a generator, in evaluation mode."""
+    def measure(self, draw: Callable[..., Tensor], conditional: bool, device: str, inputs: Callable[[Batch], Tensor] | None = None) -> list[dict]:
+        """The configured metrics of a generator, in evaluation mode. ``inputs``: of a translator, what it starts from."""
         return evaluate(
-            draw, self.source, self.config.metrics, num_samples=self.config.metrics_samples or None, conditional=conditional, about=self.about, device=device
-        )
+            draw, self.source, self.config.metrics, num_samples=self.config.metrics_samples or None, conditional=conditional, inputs=inputs, about=self.about,
+            device=device,
+        )  # fmt: skip
 
     def begin(self, num_images: int) -> None:
         """Forget what was measured after the checkpoint from which the run goes on: it will be measured again."""

@@ -52,7 +52,9 @@ FREE = {
 """Fields that may change when a run is resumed: they say how long and what is written, not what is learned."""
 PATHS = {"input", "palette", "instances", "attributes"}  # options of data that may name files
 SHEET = 16  # inputs in a translator's grid, at most
-SIDES, MEASURE = {"num_samples", "num_real", "seed", "cache_dir", "cached"}, {"device", "precision", "weights"}  # options of what Run.measure calls
+SIDES, MEASURE = {"num_samples", "num_real", "seed", "cache_dir", "cached", "direction", "segmenter"}, {"device", "precision", "weights"}
+"""Options of what Run.measure calls."""
+TRAINED_WITH = ("mirror", "jitter")  # options of data that a training has use for and held-out data have not
 GRID_COLUMNS, GRID_CLASSES = 10, 16
 HEAVY = 20  # million parameters, above which a CPU is no place to train
 CHUNK, PIXELS = 1000, 1 << 22
@@ -143,12 +145,30 @@ class Run:
     def evaluate(self, metrics: list[str] | None = None, *, num_samples: int | None = None, seed: int = 0, **how: Any) -> list[dict]:
         """Measure the run; results with their protocol are returned and kept in metrics.json (newer values replace older ones).
 
-        ``how``: see :func:`agon.metrics.evaluate.evaluate` (num_real, precision, weights, cached ...). A metric that cannot be had has
-        ``unavailable`` for a value.
+        ``how``: see :func:`agon.metrics.evaluate.evaluate` (num_real, precision, weights, cached ...); ``data``, ``data_options``: other data than the
+        run's (:meth:`other`). A metric that cannot be had has ``unavailable`` for a value.
         """
         return self.measure(metrics, num_samples=num_samples, seed=seed, **how)[1]
 
-    def measure(self, metrics: list[str] | None = None, **how: Any) -> tuple[Samples, list[dict]]:
+    def other(self, data: Any = None, options: dict[str, Any] | None = None) -> tuple[Source, dict[str, Any]]:
+        """(data, all their options): other data for this run, held-out ones for instance. ``data``: as for training, None for the run's own; they are opened
+        with the run's options (without turns and jitter) as far as these data know them, and with ``options`` instead. Raises UserError where the run cannot
+        take them."""
+        stored = self.config["data"]
+        kept = {name: value for name, value in stored["options"].items() if name not in TRAINED_WITH}
+        data = (stored.get("path") or stored["name"]) if data is None else data
+        opened = with_defaults(data, kept, options or {})
+        source = open_dataset(data, **opened)
+        theirs, ours = (form_of(spec, self.game) for spec in (source.spec, self.spec))
+        for name in ours:
+            if theirs[name] != ours[name]:
+                raise UserError("{data} cannot be given to {run}: {name} is {found}, expected {expected}. Choose other data, or open them otherwise: "
+                                "--data.OPTION.", data=source.name, run=self.folder, name=name.replace("_", " "), found=theirs[name], expected=ours[name])
+        return source, {name: _absolute(name, value) for name, value in opened.items() if name != "cache_dir"}
+
+    def measure(
+        self, metrics: list[str] | None = None, *, data: Any = None, data_options: dict[str, Any] | None = None, **how: Any
+    ) -> tuple[Samples, list[dict]]:
         """``evaluate``, and with its results the samples they were measured on, for a report."""
         unknown = set(how) - SIDES - MEASURE
         if unknown:
@@ -156,8 +176,12 @@ class Run:
         ranks = join()
         path = self.folder / RESULTS
         read_results(path)  # a damaged file is found before the work
-        samples = sides(self.sample, self.source, metrics, conditional=self.game.takes_labels, generator=self.game, about=about_data(self.config), **{
-            name: value for name, value in how.items() if name in SIDES})  # fmt: skip
+        own = data is None and not data_options
+        source, options = (self.source, self.config["data"]["options"]) if own else self.other(data, data_options)
+        samples = sides(
+            self.sample, source, metrics, conditional=self.game.takes_labels, generator=self.game, about={"data_options": options},
+            inputs=self.game.inputs if self.game.needs_input else None, **{name: value for name, value in how.items() if name in SIDES},
+        )  # fmt: skip
         rest = {name: value for name, value in how.items() if name in MEASURE}
         results = measure(samples, None if metrics is None else asked(metrics), **{"device": str(self.device), **rest})
         results = [{**result, "num_images": self._loaded} for result in results]
@@ -373,7 +397,7 @@ class RunObserver(Observer):
     def _measure(self, trainer: Trainer) -> bool:
         """Whether it is the best so far; the first rank knows."""
         with trainer.averaged() as game:
-            results = self.measuring.measure(partial(draw, game), game.takes_labels, str(trainer.device))
+            results = self.measuring.measure(partial(draw, game), game.takes_labels, str(trainer.device), game.inputs if game.needs_input else None)
         for result in results:
             if "value" in result:
                 self.event("measured", trainer.num_images, metric=result["metric"], value=result["value"])
@@ -495,6 +519,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         pass
     raise UserError("{folder}/config.json cannot be read. Expected the file that 'agon train' wrote; restore it.", folder=folder)
+
+
+def form_of(spec: DataSpec, game: Game) -> dict[str, Any]:
+    """What of its data a trained game depends on."""
+    if not game.needs_input:
+        return {"kind": spec.kind, "shape": list(spec.shape), "classes": list(spec.class_names) or spec.num_classes if game.takes_labels else []}
+    form = {"kind": spec.kind, "channels": spec.shape[0], "input": spec.source_kind, "input_channels": spec.source_shape[0] if spec.source_shape else 0,
+            "input_classes": list(spec.source_classes), "conditions": spec.condition_dim}  # fmt: skip
+    form |= {"classes": list(spec.class_names) or spec.num_classes} if game.takes_labels else {}
+    return form | ({"shape": list(spec.shape)} if getattr(game, "fixed_size", False) else {})
 
 
 def class_number(text: str, spec: DataSpec) -> int:

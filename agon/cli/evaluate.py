@@ -1,6 +1,7 @@
 """Measure a run, or two folders: every number with its protocol, its uncertainty, and what a perfect sampler would get.
 
 agon evaluate RUN [--metrics fid,kid] [-n SAMPLES] [--seed 0] [--json] [--report]
+agon evaluate RUN --data HELD_OUT [--data.OPTION VALUE ...] [--direction backward]
 agon evaluate --real DATA --fake DATA [--metrics fid,kid] [--kind video]
 agon evaluate --compare RUN_OR_JSON RUN_OR_JSON
 """
@@ -22,7 +23,9 @@ LPIPS_WEIGHTS = ("alex", "lpips", "lpips_alex")  # files beside the extractors' 
 
 
 def main(argv: list[str]) -> int:
-    options = _parser().parse_args(argv)
+    rest, words = _split(argv)
+    options = _parser().parse_args(rest)
+    options.data_options = _data_options(words)
     _check(options)
     if options.compare:
         return _compare(options)
@@ -67,7 +70,10 @@ def _parser() -> Parser:
     add("--weights", action="append", default=[], metavar="EXTRACTOR=PATH", help=translate("an extractor's weights from a local file"))
     add("--precision", default="fp32", choices=("fp32", "bf16", "bf16-compiled"), help=translate("of large extractors; part of the protocol (default fp32)"))
     add("--captions", help=translate("a text file with a line for each fake, for clip_score"))
-    add("--segmenter", help=translate("a TorchScript file that maps pictures to label maps, for miou; it is executed"))
+    add("--segmenter", help=translate("'shapes', or a TorchScript file that maps pictures to label maps, for miou; the file is executed"))
+    add("--data", help=translate("judge the run on these data instead of its own, opened with its own options"))
+    add("--data.OPTION", dest="ignored", metavar="VALUE", help=translate("instead of the run's option of its data, such as --data.split test, --data.seed 1"))
+    add("--direction", help=translate("of a translation both ways: forward or backward (default forward)"))
     add("--frames", type=int, default=16, help=translate("of each video the first so many (default 16)"))
     add("--tokens", default="words", choices=("words", "characters"), help=translate("of text (default words)"))
     add("--best", action="store_true", help=translate("the checkpoint that scored best while training, not the newest"))
@@ -84,12 +90,33 @@ def _check(options: argparse.Namespace) -> None:
     ways = [bool(options.run), bool(options.real or options.fake), bool(options.compare)]
     if sum(ways) != 1 or bool(options.real) != bool(options.fake):
         raise UserError("It is not clear what to measure. Expected a run folder, or --real and --fake, or --compare with two of them.")
-    ways_of = {"kind": False, "captions": False, "segmenter": False, "best": True, "game": True}
+    ways_of = {"kind": False, "captions": False, "best": True, "game": True, "data": True, "data_options": True, "direction": True}
     for name, of_run in ways_of.items():
         if getattr(options, name) and of_run != bool(options.run):
-            raise UserError("--{option} has no meaning here: it goes with {where}. Leave it out.", option=name, where="RUN" if of_run else "--real, --fake")
+            where = "RUN" if of_run else "--real, --fake"
+            raise UserError("--{option} has no meaning here: it goes with {where}. Leave it out.", option=name.partition("_")[0], where=where)
     if options.out:
         _check_out(Path(options.out))
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """(all else, the words that belong to ``--data.OPTION VALUE``)."""
+    rest, words, left = [], [], [*argv]
+    while left:
+        word = left.pop(0)
+        if not word.startswith("--data."):
+            rest.append(word)
+        elif word.partition("=")[0] != "--data.OPTION":  # the help's placeholder
+            words += [word] if "=" in word or not left else [word, left.pop(0)]
+    return rest, words
+
+
+def _data_options(words: list[str]) -> dict[str, Any]:
+    """Name -> value, as ``agon train`` reads them."""
+    from agon.cli import pairs
+    from agon.cli.train import _sized, _value
+
+    return _sized({name.removeprefix("data."): _value(text) for name, text in pairs(words).items()}) if words else {}
 
 
 def _check_out(path: Path) -> None:
@@ -126,7 +153,8 @@ def _measure_run(options: argparse.Namespace) -> tuple[Any, list[dict], Path]:
     run = load(options.run, options.device, game=options.game, best=options.best)
     samples, results = run.measure(
         _metrics(options), num_samples=None if options.num_samples is None else parse_count(options.num_samples), num_real=_most(options), seed=options.seed,
-        cached=not options.no_cache, **_how(options),
+        cached=not options.no_cache, data=options.data, data_options=options.data_options, direction=options.direction, segmenter=options.segmenter,
+        **_how(options),
     )  # fmt: skip
     return samples, results, run.folder / "collapse.html"
 

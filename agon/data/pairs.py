@@ -42,7 +42,10 @@ Make = Callable[[Tensor, np.ndarray, int, int], Tensor]
 
 class PairSource(Source):
     """Samples of ``target`` with inputs from ``make(real, indices, seed, epoch)``. ``spec`` is that after ``jitter`` pixels have been cut away; ``chosen``:
-    which samples of ``target`` there are, in order; ``length``: how many samples there are where an input set is longer."""
+    which samples of ``target`` there are, in order; ``length``: how many samples there are where an input set is longer; ``given``: an input set that does
+    not belong to ``target``."""
+
+    given: Source | None = None
 
     def __init__(self, target: Source, make: Make, spec: DataSpec, *, fingerprint: str, chosen: np.ndarray | None = None, length: int = 0,
                  mirror: bool = False, jitter: int = 0, events: list[dict] | None = None):
@@ -324,8 +327,10 @@ def unpaired(data: Any, input: Path | str, request: dict, options: dict, theirs:
     given = open_dataset(input, size=shape[1:], channels=shape[0], cache_dir=request["cache_dir"], **theirs)
     small = cut_shape(shape, wishes.jitter)
     spec = replace(target.spec, shape=small, source_shape=small, source_kind="picture", paired=False)
-    return PairSource(target, partial(_any_of, given), spec, fingerprint=given.fingerprint, length=max(len(target), len(given)), mirror=wishes.mirror,
-                      jitter=wishes.jitter, events=given.events)
+    source = PairSource(target, partial(_any_of, given), spec, fingerprint=given.fingerprint, length=max(len(target), len(given)), mirror=wishes.mirror,
+                        jitter=wishes.jitter, events=given.events)
+    source.given = given
+    return source
 
 
 def _any_of(given: Source, real: Tensor, indices: np.ndarray, seed: int, epoch: int) -> Tensor:

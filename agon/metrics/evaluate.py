@@ -25,6 +25,7 @@ from agon.metrics.modes import mixture_of
 from agon.metrics.samples import FEW, MAX_REAL, Samples
 from agon.metrics.sides import Draw, DrawSide, InColour, Side, SourceSide, choose
 from agon.metrics.together import agree
+from agon.metrics.translated import HOW, Inputs, default_pairs, ends, translations
 
 POINTS = 2_500  # PacGAN's count for mixtures
 PICTURES = 2_000  # where no large network is to judge
@@ -39,7 +40,8 @@ def evaluate(draw: Draw, source: Source, metrics: Sequence[str] | None = None, *
 
 def sides(
     draw: Draw, source: Source, metrics: Sequence[str] | None = None, *, num_samples: int | None = None, num_real: int | None = MAX_REAL, seed: int = 0,
-    conditional: bool = False, generator: Any = None, about: Mapping[str, Any] | None = None, cache_dir: Path | None = None, cached: bool = True,
+    conditional: bool = False, generator: Any = None, inputs: Inputs | None = None, direction: str | None = None, segmenter: Any = None,
+    about: Mapping[str, Any] | None = None, cache_dir: Path | None = None, cached: bool = True,
 ) -> Samples:  # fmt: skip
     """The data and a generator's samples, as streams; nothing is drawn yet.
 
@@ -49,16 +51,35 @@ def sides(
     ``conditional``: ``draw`` takes labels; it is then asked for classes in the proportions of the real data. ``generator``: the object behind
     ``draw``, for metrics of its latents. ``about``: what else belongs into the protocol.
 
+    ``inputs``: of a translator: what it starts from in a batch of the data; ``draw`` then takes ``source`` too, and ``direction`` where it is given
+    ("backward": from the targets to the inputs). Of data in pairs as many reals are taken as fakes, those that the fakes belong to. ``segmenter``: of
+    :func:`between`.
+
     Raises UserError for an unknown metric or too few samples.
     """
-    real = SourceSide(source, choose(len(source), len(source) if num_real is None else num_real))
-    names = None if metrics is None else {each.extractor for each in catalog.asked(metrics)}
-    count = default_count(real, names) if num_samples is None else num_samples
-    if min(count, real.count) < FEW:
+    real_from, starts = (source, source) if inputs is None else ends(source, direction)
+    wanted = None if metrics is None else catalog.asked(metrics)
+    names = None if wanted is None else {each.extractor for each in wanted}
+    real = SourceSide(real_from, choose(len(real_from), len(real_from) if num_real is None else num_real))
+    count = default_count(real, names, real.count if starts is source else min(MAX_REAL, len(starts))) if num_samples is None else num_samples
+    pairs = inputs is not None and starts.spec.paired
+    if pairs:
+        real = SourceSide(real_from, choose(len(real_from), min(real.count, count)))
+        count = real.count
+    if min(count, real.count) < (1 if pairs and only_pairs(wanted) else FEW):
         raise too_few(count, real.count)
     label = choose_labels(real, count) if conditional else None
-    fake = DrawSide(draw, source.spec, count, seed=seed, label=label)
-    return Samples(real, fake, seed, generator=generator, about=dict(about or {}), store=FeatureStore(cache_dir, cached=cached))
+    about = dict(about or {}) | ({"direction": direction} if direction else {})
+    if inputs is None:
+        fake = DrawSide(draw, source.spec, count, seed=seed, label=label)
+    else:
+        fake = translations(draw, real, starts, inputs, count, seed=seed, direction=direction, label=label)
+    return Samples(real, fake, seed, generator=generator, segmenter=segmenter, about=about, store=FeatureStore(cache_dir, cached=cached))
+
+
+def only_pairs(wanted: list[Asked] | None) -> bool:
+    """Does nothing that was asked for (or, where nothing was, would have to be) look at more than pairs? A single pair is then enough."""
+    return wanted is None or all(each.metric.paired for each in wanted)
 
 
 def between(
@@ -72,7 +93,7 @@ def between(
             "'{real}' holds {real_kind} and '{fake}' {fake_kind}, which cannot be compared. Expected two sets of one kind.",
             real=real.name, fake=fake.name, real_kind=real.kind, fake_kind=fake.kind,
         )  # fmt: skip
-    few = 1 if metrics is not None and all(each.metric.paired for each in catalog.asked(metrics)) else FEW
+    few = 1 if metrics is not None and only_pairs(catalog.asked(metrics)) else FEW
     if min(real.count, fake.count) < few:
         raise too_few(fake.count, real.count)
     real, fake = in_common_channels(real, fake)
@@ -127,7 +148,7 @@ def measure(
     failures |= collect(samples, ready, opened)
     ready = [each for each in ready if each.name not in failures]
     for (_, extractor), group in groupby(sorted(ready, key=lambda each: where(each, samples)), key=lambda each: where(each, samples)):
-        found, failed = measure_group(list(group), samples.reading(opened.get(extractor)))
+        found, failed = measure_with_baselines(list(group), samples.reading(opened.get(extractor)))
         entries, failures = entries | found, failures | failed
     wrong = [error for error in failures.values() if given or not isinstance(error, Unavailable)]
     if not entries and wrong:
@@ -150,6 +171,16 @@ def measure_group(group: list[Asked], samples: Samples) -> tuple[dict[str, dict]
         return {k: v for found, _ in parts for k, v in found.items()}, {k: v for _, failed in parts for k, v in failed.items()}
     by_base = {result["metric"]: result for result in found}
     return {each.name: named(by_base[each.metric.name], each) for each in group if each.metric.name in by_base}, {}
+
+
+def measure_with_baselines(group: list[Asked], samples: Samples) -> tuple[dict[str, dict], dict[str, UserError]]:
+    """``measure_group``; beside a translator's metrics of pairs, what the baselines score by the same metric (``reference``)."""
+    found, failed = measure_group(group, samples)
+    paired = [each for each in group if each.metric.paired and each.name in found]
+    for name, side in getattr(samples.fake, "baselines", {}).items() if paired else ():
+        for metric, result in measure_group(paired, replace(samples, fake=side))[0].items():
+            found[metric]["reference"] |= {name: {"value": result["value"], "how": HOW[name]}}
+    return found, failed
 
 
 def where(each: Asked, samples: Samples) -> tuple[str, str]:
@@ -185,6 +216,12 @@ def failure_of(each: Asked, samples: Samples, extractor: Extractor | Unavailable
             "The metric '{metric}' compares each sample with its own real one, and a generator's samples have none. Leave it out, or compare two folders "
             "with the same file names: --real, --fake.",
             metric=each.name,
+        )
+    if each.metric.paired and samples.fake.inputs is not None and samples.fake.aligned is None:
+        return Unavailable(
+            "The metric '{metric}' compares each translation with its own target, and the inputs and targets of '{data}' do not belong together. Leave it out, "
+            "or evaluate on pairs: --data, --data.paired true.",
+            metric=each.name, data=samples.name,
         )
     if each.metric.labelled and samples.fake.label is None:
         return Unavailable(
@@ -247,7 +284,9 @@ def default_metrics(samples: Samples) -> list[Asked]:
     if samples.kind == "points":
         names = ["modes", "high_quality", "reverse_kl"] if mixture_of(samples.source) is not None else ["sliced_wasserstein"]
     elif samples.kind == "image":
-        names = default_image_metrics(samples)
+        names = default_pairs(samples) if samples.fake.aligned is not None else []
+        if min(samples.real.count, samples.fake.count) >= FEW:
+            names += [name for name in default_image_metrics(samples) if not (names and name == "near_copies")]  # a right translation is a copy
     else:
         names = [name for name, metric in catalog.metrics().items() if samples.kind in metric.kinds and not metric.paired and not metric.labelled]
     return [catalog.parse(name) for name in names]
@@ -282,12 +321,12 @@ def inception_at_hand() -> bool:
     return weights.at_hand(inception.WEIGHTS)
 
 
-def default_count(real: SourceSide, extractors: set[str] | None) -> int:
-    """How many fakes are drawn unless the user says."""
+def default_count(real: SourceSide, extractors: set[str] | None, most: int) -> int:
+    """How many fakes are drawn unless the user says; ``most``: as many as there are reals, or inputs."""
     if real.kind == "points":
         return POINTS
     judged = (real.name, tuple(real.spec.shape)) in OWN or bool(extractors and extractors - {"", "thumbnail", "spectrum", "random"})
-    return real.count if judged or (extractors is None and inception_at_hand()) else min(real.count, PICTURES)
+    return most if judged or (extractors is None and inception_at_hand()) else min(most, PICTURES)
 
 
 def choose_labels(real: Side, count: int) -> np.ndarray:

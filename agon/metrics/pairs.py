@@ -34,6 +34,8 @@ def matched(real: Side, fake: Side) -> Iterator[tuple[int, Tensor | list, Tensor
 
 def partners(real: Side, fake: Side) -> np.ndarray:
     """(real.count,) positions in ``fake``. Where the reals are some of more, fakes may be left over."""
+    if fake.aligned is real:
+        return np.arange(real.count)
     if (real.files is None) != (fake.files is None):
         named, other = (real, fake) if fake.files is None else (fake, real)
         raise UserError(

@@ -43,7 +43,8 @@ class Side(ABC):
 
     ``count``: how many; ``label``: (count,) int64 or None; ``spec``: their form, None where pictures differ in size; ``fingerprint``: SHA-256 of the
     content, "" where there is none to know beforehand (a generator's samples); ``files``: a name for each, or None; ``classes``: what the labels are
-    called, () where they have no names; ``cut``: these are some of more; ``left_out``: files that could not be read, and why.
+    called, () where they have no names; ``cut``: these are some of more; ``left_out``: files that could not be read, and why; ``aligned``: the side whose
+    sample i belongs to sample i of this one, by construction; ``inputs``: what the samples were translated from.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Side(ABC):
     classes: tuple[str, ...] = ()
     cut: bool = False
     left_out: Sequence[str] = ()
+    aligned: Side | None = None
+    inputs: Any = None
 
     @property
     def channels(self) -> int:
@@ -171,23 +174,8 @@ class DrawSide(Listed):
 
     def piece(self, index: int) -> tuple[np.ndarray, Tensor]:
         rows = self.rows(index)
-        seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0]) % 2**31
         label = None if self.label is None else torch.from_numpy(self.label[rows])
-        drawn = self.draw(len(rows), seed=seed, label=label).detach().to("cpu", torch.float32)
-        expected = (len(rows), *self.spec.shape)
-        if tuple(drawn.shape) != expected:
-            raise UserError(
-                "The generator's samples have shape {found}, expected {expected}. Evaluate against the data set it was trained on.",
-                found=tuple(drawn.shape), expected=expected,
-            )  # fmt: skip
-        finite = torch.isfinite(drawn).flatten(1).all(1)
-        if not bool(finite.all()):
-            raise UserError(
-                "The generator's samples contain values that are not finite: {count} of {total} samples. Expected finite numbers: "
-                "evaluate an earlier checkpoint.",
-                count=int((~finite).sum()), total=len(rows),
-            )  # fmt: skip
-        return rows, as_stored(drawn, self.kind)
+        return rows, as_stored(checked(self.draw(len(rows), seed=seed_of(self.seed, index), label=label), len(rows), self.spec), self.kind)
 
 
 class ArraySide(Listed):
@@ -332,6 +320,30 @@ class Chosen(Side):
         inside = np.flatnonzero(np.isin(rows, self.chosen))
         ours = np.searchsorted(self.chosen, rows[inside])
         return ours, [samples[at] for at in inside] if isinstance(samples, list) else samples[torch.from_numpy(inside)]
+
+
+def seed_of(seed: int, place: int) -> int:
+    """The seed of a piece."""
+    return int(np.random.SeedSequence([seed, place]).generate_state(1)[0]) % 2**31
+
+
+def checked(drawn: Tensor, count: int, spec: DataSpec) -> Tensor:
+    """A generator's samples on the CPU. Raises UserError where there is something wrong with them."""
+    drawn = drawn.detach().to("cpu", torch.float32)
+    expected = (count, *spec.shape)
+    if tuple(drawn.shape) != expected:
+        raise UserError(
+            "The generator's samples have shape {found}, expected {expected}. Evaluate against the data set it was trained on.",
+            found=tuple(drawn.shape), expected=expected,
+        )  # fmt: skip
+    finite = torch.isfinite(drawn).flatten(1).all(1)
+    if not bool(finite.all()):
+        raise UserError(
+            "The generator's samples contain values that are not finite: {count} of {total} samples. Expected finite numbers: "
+            "evaluate an earlier checkpoint.",
+            count=int((~finite).sum()), total=count,
+        )  # fmt: skip
+    return drawn
 
 
 def as_stored(samples: Tensor, kind: str) -> Tensor:
