@@ -38,6 +38,7 @@ convergence: .venv/.dev
 
 bench: .venv/.setup
 	for name in digits precision mixtures games; do $(BIN)/python benchmarks/quality/measure.py $$name || exit 1; done
+	for name in pix2pix spade cyclegan cut stargan; do $(BIN)/python benchmarks/quality/translation.py $$name || exit 1; done
 	$(BIN)/python benchmarks/speed/compare.py --out benchmarks/results/speed.json
 	$(BIN)/python benchmarks/speed/overhead.py --out benchmarks/results/overhead.json
 	$(BIN)/python benchmarks/tables.py

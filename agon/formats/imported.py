@@ -2,9 +2,10 @@
 converted by the module of its origin, loaded strictly into the game's own networks, and written as a run folder, whole or not at all.
 
 A converter is a file of this folder with ``ORIGIN = "..."`` (a literal), ``recognise(names, meta) -> bool`` and ``convert(tree) -> dict`` of ``game``,
-``fields``, ``spec`` ({"shape": (C, H, W), "num_classes": K}), ``generator``, ``discriminator`` and ``ema`` (name -> tensor, or None: not in it) and ``notes``.
-``names``: the dotted names of all tensors; ``meta``: {"tree": ..., "file": its name, "classes": of the objects in it}. ``convert`` takes the tree, or (tree,
-meta) where it asks for both. It raises UserError, or :class:`Unfit` for what Agon's networks cannot express.
+``fields``, ``spec`` ({"shape": (C, H, W), "num_classes": K} and other fields of a DataSpec), ``generator``, ``discriminator`` and ``ema`` (name -> tensor, or
+None: not in it), ``networks`` (the game's other parts by name, if any) and ``notes``. ``names``: the dotted names of all tensors; ``meta``: {"tree": ...,
+"file": its name, "classes": of the objects in it}. ``convert`` takes the tree, or (tree, meta) where it asks for both. It raises UserError, or :class:`Unfit`
+for what Agon's networks cannot express.
 """
 
 from __future__ import annotations
@@ -176,14 +177,13 @@ def built(found: dict, game: str, class_names: tuple[str, ...], path: Path) -> G
     if class_names and len(class_names) != classes:
         raise UserError("{given} class names were given and {path} has {classes} classes. Expected one name for each.", given=len(class_names), path=path,
                         classes=classes)
-    cls, spec = catalog.load(game), DataSpec("image", shape, classes, tuple(class_names))
+    further = {name: value for name, value in found["spec"].items() if name not in ("shape", "num_classes")}
+    cls, spec = catalog.load(game), DataSpec("image", shape, classes, tuple(class_names), **further)
     config = build(cls.Config, plain(found))
     with torch.device("meta"):  # no memory, before the file's own tensors say that they are of these sizes
         outline = cls(config, spec)
-    for network, names in ((outline.generator, ("generator", "ema")), (outline.discriminator, ("discriminator",))):
-        for name in names:
-            if found.get(name) is not None:
-                compare(network, found[name], name, path)
+    for name, state in states_in(found).items():
+        compare(getattr(outline, "generator" if name == "ema" else name), state, name, path)
     asked, given = (sum(tensor.numel() for tensor in each) for each in (outline.parameters(), tensors_of(found)))
     need(asked <= MAX_GROWTH * given + MAX_FREE, "its networks would be far larger than the file")
     with torch.random.fork_rng(devices=[]):
@@ -191,8 +191,14 @@ def built(found: dict, game: str, class_names: tuple[str, ...], path: Path) -> G
         return cls(config, spec)
 
 
+def states_in(found: dict) -> dict[str, dict[str, Tensor]]:
+    """Part of the game, or ``ema`` -> its tensors by name, of those that the file has."""
+    parts = {name: found[name] for name in ("generator", "ema", "discriminator") if found.get(name) is not None}
+    return parts | (found.get("networks") or {})
+
+
 def tensors_of(found: dict) -> list[Tensor]:
-    return [tensor for name in ("generator", "ema", "discriminator") for tensor in (found.get(name) or {}).values()]
+    return [tensor for state in states_in(found).values() for tensor in state.values()]
 
 
 def plain(found: dict) -> dict[str, Any]:
@@ -223,6 +229,8 @@ def filled_with(game: Game, found: dict, path: Path) -> dict[str, Any]:
         notes.append("the file has no discriminator that fits: it begins anew")
     else:
         load(game.discriminator, found["discriminator"], "discriminator", path)
+    for name, state in (found.get("networks") or {}).items():
+        load(getattr(game, name), state, name, path)
     return {"game": game.state_dict(), "ema": ema, "notes": notes}
 
 

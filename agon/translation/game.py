@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +33,8 @@ class TranslationGame(Game):
     """Whether a sample and its input must show the same scene."""
     directions: ClassVar[tuple[str, ...]] = ("forward",)
     """Ways in which it can translate; the first is the default."""
+    objectives: ClassVar[Callable[[str], Objective]] = staticmethod(OBJECTIVES.__getitem__)
+    """Name -> objective, in the scale that the game's paper has it in."""
     multiple: int = 1
     """What the sides of an input must be multiples of. Others are padded, and the result is cut."""
     reach: int | None = None
@@ -58,8 +61,8 @@ class TranslationGame(Game):
 
     @property
     def objective(self) -> Objective:
-        """The adversarial objective that the configuration names."""
-        return OBJECTIVES[self.config.adversarial]
+        """The adversarial objective that the configuration names, in the scale of the game."""
+        return self.objectives(self.config.adversarial)
 
     @property
     def source_channels(self) -> int:

@@ -17,12 +17,11 @@ from agon.config import OptimizerConfig, require
 from agon.data.source import Batch, DataSpec
 from agon.errors import UserError
 from agon.game import Context, Draws, Player, Stage, Terms, Update
-from agon.losses.perceptual import perceptual
 from agon.networks.rrdb import RRDBNet
 from agon.networks.srresnet import MSRResNet, SRResNet
 from agon.networks.srvgg import SRVGGNetCompact
-from agon.networks.vgg import Vgg19File, frozen_features
 from agon.translation.config import Adversarial, Init, Norm, TranslationConfig
+from agon.translation.eyes import Eyes
 from agon.translation.game import TranslationGame
 
 BASES = {"msrresnet": "bilinear", "srresnet": "none", "rrdb": "none", "srvgg": "nearest"}
@@ -101,7 +100,9 @@ class SuperResolutionGame(TranslationGame):
         super().__init__(config, spec)
         self._check_sizes()
         self.generator = self._network()
-        self._eyes = [self._features()] if config.perceptual != "none" and config.perceptual_weight else []  # in a list: of no player, in no checkpoint
+        seen = config.perceptual != "none" and config.perceptual_weight
+        random = {"seed": config.perceptual_seed, "width": config.perceptual_width}
+        self.eyes = Eyes(config.perceptual, config.vgg_weights, spec.shape[0], config.layer_weights, **random) if seen else None
 
     # --- the adversarial stage, stated by each game -----------------------------------------------------------------------------------
 
@@ -130,8 +131,8 @@ class SuperResolutionGame(TranslationGame):
 
     def stages(self) -> list[Stage]:
         config = self.config
-        if config.pretrain < 1:
-            self._check_eyes()
+        if config.pretrain < 1 and self.eyes:
+            self.eyes.check()
         first = [Stage("pretraining", (Update("pretraining", self.pretraining_loss),), round(config.pretrain * config.images))]
         second = [Stage("adversarial", (Update("generator", self.generator_loss),
                                         Update("discriminator", self.discriminator_loss, after=self.follow(self.discriminator))))]
@@ -147,8 +148,8 @@ class SuperResolutionGame(TranslationGame):
         terms = {"adversarial": config.adversarial_weight * self.adversarial_term(to_unit(batch.real), fake)}
         if config.pixel_weight:
             terms["pixel"] = config.pixel_weight * self.pixels(fake, target)
-        if self._eyes:
-            terms["perceptual"] = config.perceptual_weight * self.seen_difference(fake, target)
+        if self.eyes:
+            terms["perceptual"] = config.perceptual_weight * self.eyes.difference(fake * 2 - 1, target * 2 - 1, config.perceptual_distance)
         return terms
 
     def discriminator_loss(self, batch: Batch, ctx: Context) -> Terms:
@@ -165,13 +166,6 @@ class SuperResolutionGame(TranslationGame):
 
     def pixels(self, fake: Tensor, real: Tensor) -> Tensor:
         return (F.l1_loss if self.config.pixel == "l1" else F.mse_loss)(fake, real)
-
-    def seen_difference(self, fake: Tensor, real: Tensor) -> Tensor:
-        """How unlike the frozen network finds them."""
-        config = self.config
-        eyes = self._eyes[0].to(fake.device)
-        weights = [config.layer_weights[name] for name in eyes.order] if isinstance(eyes, Vgg19File) else None
-        return perceptual(eyes, fake * 2 - 1, real * 2 - 1, weights, config.perceptual_distance)
 
     def render(self, source: Tensor, draws: Draws, **controls: Any) -> Tensor:
         return self.generator(to_unit(source)).float() * 2 - 1
@@ -200,18 +194,6 @@ class SuperResolutionGame(TranslationGame):
         if config.network == "srresnet":
             return SRResNet(blocks=config.blocks, norm=config.generator_norm, **common)
         return MSRResNet(blocks=config.blocks, **common)
-
-    def _features(self) -> nn.Module:
-        config = self.config
-        name = f"random:{config.perceptual_seed}" if config.perceptual == "random" else config.vgg_weights
-        return frozen_features(name, self.spec.shape[0], tuple(config.layer_weights), config.perceptual_width)
-
-    def _check_eyes(self) -> None:
-        """VGG's file is looked at when a training begins, not at its second stage, and not to sample."""
-        if self.config.perceptual == "vgg" and self._eyes:
-            if not self.config.vgg_weights:
-                raise UserError("perceptual is vgg and vgg_weights is empty. Expected the path of torchvision's vgg19-dcbb9e9d.pth, or --perceptual random.")
-            self._eyes[0].check()
 
     def _check_sizes(self) -> None:
         (inputs, *small), (outputs, *large) = self.source_shape, self.spec.shape

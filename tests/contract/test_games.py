@@ -72,7 +72,8 @@ def train(name, source, steps, **fields):
 def uncoupled(game):
     """The game's fields that keep the samples of a batch apart."""
     known = {name: kind for name, kind, _, _ in all_fields(catalog.load(game).Config)}
-    fields = {"norm": "none", "generator_norm": "none", "discriminator_norm": "none", "minibatch_std": 0, "path_length_decay": 1e-9, "network": "dcgan"}
+    fields = {"norm": "none", "generator_norm": "none", "discriminator_norm": "none", "minibatch_std": 0, "path_length_decay": 1e-9, "network": "dcgan",
+              "relativistic": "none"}  # fmt: skip
     return {name: value for name, value in fields.items() if name in known and (name != "network" or value in get_args(known[name]))}
 
 
