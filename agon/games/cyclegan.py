@@ -12,6 +12,7 @@ batch enters it (agon/augment/image_pool.py). The identity term needs equally ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,8 @@ class Config(TranslationConfig):
     """Residual blocks of a translator (published: 9 for 256 pixels, 6 for 128)."""
     norm: Norm = "instance"
     """Norm in all networks."""
+    residual: bool = False
+    """What a translator draws is added to the picture, so that what is to stay need not be drawn anew (equally many channels). Not in the paper."""
     patch_layers: int = 3
     """Halvings in a discriminator: patches of 16, 34, 70, 142 or 286 pixels for 1 to 5; 0: single pixels."""
     cycle_weight: float = 10.0
@@ -59,7 +62,8 @@ class CycleGAN(TranslationGame):
     presets = {
         "laptop": Preset(
             max_size=32, note="minutes on a CPU: agon train cyclegan --data shapes --data.only colour=blue --data.input shapes --data.input_only colour=red",
-            fields={"images": 16_000, "batch_size": 4, "width": 16, "discriminator_width": 16, "blocks": 3, "patch_layers": 2, "optimizer.lr": 1e-3},
+            fields={"images": 14_000, "batch_size": 4, "width": 16, "discriminator_width": 16, "blocks": 3, "patch_layers": 2, "norm": "none", "init": "xavier",
+                    "residual": True, "cycle_weight": 5.0, "identity_weight": 0.0, "optimizer.lr": 5e-4, "ema_half_life_images": 1000},
         ),
         "128": Preset(
             max_size=128, fields={"images": 200_000, "blocks": 6}, note="as published for 128 pixels: agon train cyclegan --data my_pictures/ --data.size 128",
@@ -93,10 +97,18 @@ class CycleGAN(TranslationGame):
         return [Stage("train", (Update("generator", self.generator_loss), Update("discriminator", self.discriminator_loss, after=self.store)))]
 
     @property
-    def identity(self) -> bool:
-        return bool(self.config.identity_weight) and self.source_shape[0] == self.spec.shape[0]
+    def alike(self) -> bool:
+        """Whether both sides have equally many channels."""
+        return self.source_shape[0] == self.spec.shape[0]
 
-    def at_once(self, network: nn.Module, *pictures: Tensor) -> tuple[Tensor, ...]:
+    @property
+    def identity(self) -> bool:
+        return bool(self.config.identity_weight) and self.alike
+
+    def translated(self, network: nn.Module, picture: Tensor) -> Tensor:
+        return picture + 2 * network(picture) if self.config.residual and self.alike else network(picture)
+
+    def at_once(self, network: Callable[[Tensor], Tensor], *pictures: Tensor) -> tuple[Tensor, ...]:
         """What ``network`` makes of each: in one pass, unless a batch norm would see them together."""
         if self.config.norm == "batch" or len(pictures) == 1:
             return tuple(network(each) for each in pictures)
@@ -105,11 +117,11 @@ class CycleGAN(TranslationGame):
     def there_and_back(self, name: str, given: Tensor, other: Tensor, ctx) -> dict[str, Tensor]:
         """The terms of one direction: ``given`` is translated to the side ``name``, judged there and translated back; ``other`` is of that side."""
         there, back = self.generator[f"to_{name}"], self.generator["to_source" if name == "target" else "to_target"]
-        fake, *same = self.at_once(there, given, *([other] if self.identity else []))
+        fake, *same = self.at_once(lambda x: self.translated(there, x), given, *([other] if self.identity else []))
         ctx.keep(f"fake_{name}", fake.detach())
         terms = {
             f"adversarial_{name}": self.objective.generator(self.discriminator[name](fake)),
-            f"cycle_{name}": self.config.cycle_weight * distance(back(fake), given),
+            f"cycle_{name}": self.config.cycle_weight * distance(self.translated(back, fake), given),
         }
         return terms | {f"identity_{name}": self.config.cycle_weight * self.config.identity_weight * distance(each, other) for each in same}
 
@@ -131,7 +143,7 @@ class CycleGAN(TranslationGame):
             pool.settle(ctx.mean_over_ranks)
 
     def render(self, source, draws, direction="forward"):
-        return self.generator["to_target" if direction == "forward" else "to_source"](source)
+        return self.translated(self.generator["to_target" if direction == "forward" else "to_source"], source)
 
 
 def distance(made: Tensor, wanted: Tensor) -> Tensor:

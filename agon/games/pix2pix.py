@@ -52,7 +52,9 @@ class Config(TranslationConfig):
     enhancers: int = 1
     """Local enhancers around the global network, each of twice its resolution."""
     norm: Norm = "batch"
-    """Norm in both networks."""
+    """Norm in the generator."""
+    discriminator_norm: Literal["same", "batch", "instance", "none"] = "same"
+    """Norm in the discriminator: the generator's, or another."""
     dropout: float = 0.5
     """Share of the U-Net's inner maps that is set to 0."""
     noisy_translation: bool = True
@@ -94,7 +96,7 @@ class Pix2Pix(TranslationGame):
             max_size=64, note="minutes on a CPU: agon train pix2pix --data shapes --data.size 64 --data.input segmentation",
             fields={
                 "images": 12_000, "batch_size": 4, "width": 24, "discriminator_width": 24, "patch_layers": 2, "dropout": 0.0, "norm": "none",
-                "init": "xavier", "l1_weight": 10.0, "optimizer.lr": 5e-4, "discriminator_lr": 2e-4, "ema_half_life_images": 500,
+                "init": "xavier", "l1_weight": 10.0, "penalty_weight": 100.0, "optimizer.lr": 5e-4, "discriminator_lr": 2e-4, "ema_half_life_images": 1000,
             },
         ),
         "image": Preset(
@@ -115,12 +117,13 @@ class Pix2Pix(TranslationGame):
     def __init__(self, config, spec):
         super().__init__(config, spec)
         given, made, width = self.source_channels, spec.shape[0], config.discriminator_width or config.width
+        self.judged_by = config.norm if config.discriminator_norm == "same" else config.discriminator_norm
         self.generator, self.multiple = self.network(given, made)
         if config.scales:
-            further = {"layers": config.patch_layers, "scales": config.scales, "norm": config.norm}
+            further = {"layers": config.patch_layers, "scales": config.scales, "norm": self.judged_by}
             self.discriminator = MultiscaleDiscriminator(given + made, width=width, **further)
         else:
-            self.discriminator = PatchDiscriminator(given + made, width, config.patch_layers, config.norm)
+            self.discriminator = PatchDiscriminator(given + made, width, config.patch_layers, self.judged_by)
         compared = config.perceptual != "none" and config.perceptual_weight
         self.eyes = Eyes(config.perceptual, config.vgg_weights, made, VGG_LAYERS) if compared else None
         self.start(self.generator)
@@ -151,7 +154,7 @@ class Pix2Pix(TranslationGame):
         """What the discriminator finds in each of ``pictures`` beside ``source``: for each scale the maps of its layers, the logits last. Batch norm sees
         real and fake apart, as in the authors' code, the others see them at once."""
         pairs = [torch.cat([source, picture], 1) for picture in pictures]
-        if self.config.norm == "batch":
+        if self.judged_by == "batch":
             return [self.maps(pair) for pair in pairs]
         both = self.maps(torch.cat(pairs))
         return [[[maps.chunk(len(pairs))[i] for maps in scale] for scale in both] for i in range(len(pairs))]
