@@ -9,6 +9,7 @@ DATASETS: dict[str, tuple[str, str]] = {
     "toy:grid25": ("toy", "25 Gaussians on a grid from -4 to 4, sigma 0.05; 100,000 fixed points in the plane (PacGAN's protocol)"),
     "toy:swissroll": ("toy", "a spiral in the plane; 100,000 fixed points"),
     "shapes": ("shapes", "coloured shapes drawn at any size, every factor known (shape, colour, background, position, scale, rotation)"),
+    "photos": ("photos", "real photographs that come with scikit-learn and scikit-image, in random crops; train and test are different photographs"),
     "mnist": ("downloads", "70,000 handwritten digits, 28x28 grey, 10 classes (downloaded, or read from path=)"),
     "fashion-mnist": ("downloads", "70,000 articles of clothing, 28x28 grey, 10 classes (downloaded, or read from path=)"),
     "cifar10": ("downloads", "60,000 photographs, 32x32 colour, 10 classes (downloaded, or read from path=)"),

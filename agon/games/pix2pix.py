@@ -95,8 +95,9 @@ class Pix2Pix(TranslationGame):
         "laptop": Preset(
             max_size=64, note="minutes on a CPU: agon train pix2pix --data shapes --data.size 64 --data.input segmentation",
             fields={
-                "images": 12_000, "batch_size": 4, "width": 24, "discriminator_width": 24, "patch_layers": 2, "dropout": 0.0, "norm": "none",
-                "init": "xavier", "l1_weight": 10.0, "penalty_weight": 100.0, "optimizer.lr": 5e-4, "discriminator_lr": 2e-4, "ema_half_life_images": 1000,
+                "images": 10_000, "batch_size": 4, "width": 24, "discriminator_width": 24, "patch_layers": 2, "dropout": 0.0, "norm": "none",
+                "init": "xavier", "l1_weight": 10.0, "feature_weight": 10.0, "penalty_weight": 100.0, "optimizer.lr": 5e-4, "discriminator_lr": 2e-4,
+                "ema_half_life_images": 1000,
             },
         ),
         "image": Preset(

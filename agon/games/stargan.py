@@ -72,8 +72,9 @@ class StarGAN(TranslationGame):
     presets = {
         "shapes": Preset(
             max_size=32, note="minutes on a CPU: agon train stargan --data shapes --data.label colour --data.only colour=red,yellow,green,blue",
-            fields={"images": 130_000, "batch_size": 8, "width": 16, "discriminator_width": 32, "blocks": 3, "downsamplings": 0, "stages": 3, "norm": "none",
-                    "residual": True, "num_critic": 2, "optimizer.lr": 1e-3, "optimizer.decay_start": 0.25, "ema_half_life_images": 1000},
+            fields={"images": 50_000, "batch_size": 8, "width": 16, "discriminator_width": 32, "blocks": 3, "downsamplings": 0, "stages": 3, "norm": "none",
+                    "residual": True, "adversarial": "lsgan", "penalty_weight": 0.0, "num_critic": 1, "class_weight": 0.1, "reconstruction_weight": 1.0,
+                    "optimizer.lr": 5e-4, "discriminator_lr": 1e-3, "ema_half_life_images": 1000},
         ),
         "celeba": Preset(fields={}, note="as published, 128x128: agon train stargan --data img_align_celeba/ --data.size 128 --data.mirror true "
                          "--data.attributes list_attr_celeba.txt --data.use Black_Hair,Blond_Hair,Brown_Hair,Male,Young"),

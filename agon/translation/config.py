@@ -9,7 +9,7 @@ from agon.config import OptimizerConfig, TrainConfig, require
 
 Norm = Literal["batch", "instance", "none"]
 Adversarial = Literal["lsgan", "bce", "hinge", "wgan"]
-Init = Literal["default", "normal", "orthogonal", "xavier"]
+Init = Literal["default", "normal", "orthogonal", "xavier", "he"]
 
 TINY = {
     "images": 240, "batch_size": 8, "width": 4, "discriminator_width": 4, "log_every": 10, "ema_half_life_images": 100, "sample_every_images": 120,
@@ -33,7 +33,7 @@ class TranslationConfig(TrainConfig):
     adversarial: Adversarial = "lsgan"
     """Objective between the players: least squares, cross-entropy, hinge or Wasserstein."""
     init: Init = "normal"
-    """Weights at the start: as the layers choose, N(0, 0.02), orthogonal, or Glorot uniform."""
+    """Weights at the start: as the layers choose, N(0, 0.02), orthogonal, Glorot uniform, or He normal."""
     optimizer: OptimizerConfig = OptimizerConfig()
     discriminator_lr: float | None = None
     """Learning rate of the discriminator where it differs."""

@@ -10,7 +10,7 @@ from agon.errors import UserError
 
 Network = Literal["mlp", "dcgan", "resnet", "r3gan"]
 Norm = Literal["batch", "instance", "none"]
-Init = Literal["default", "normal", "orthogonal", "xavier"]
+Init = Literal["default", "normal", "orthogonal", "xavier", "he"]
 Penalty = Literal["none", "wgan_gp", "dragan", "r1", "r2", "r1_r2"]
 Layers = Literal["none", "discriminator", "both"]
 
@@ -75,7 +75,7 @@ class TwoPlayerConfig(TrainConfig):
     sampling_statistics: Literal["running", "standing", "batch"] = "standing"
     """Batch norm when sampling: running averages of training, re-estimated for the averaged weights, or of each batch."""
     init: Init = "default"
-    """Weights at the start: as the layers choose, N(0, 0.02), orthogonal, or Glorot uniform."""
+    """Weights at the start: as the layers choose, N(0, 0.02), orthogonal, Glorot uniform, or He normal."""
     spectral_norm: Layers = "none"
     """Divide weights by their largest singular value (Miyato et al. 2018)."""
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -63,7 +63,17 @@ def test_under_spectral_normalisation_the_weight_itself_is_drawn():
     assert layer.parametrizations.weight.original.std().item() == pytest.approx(0.02, rel=0.02)
 
 
-@pytest.mark.parametrize("scheme", ["normal", "orthogonal", "xavier"])
+def test_he_keeps_the_size_of_signals_through_rectifiers():
+    torch.manual_seed(0)
+    net = nn.Sequential(*[layer for _ in range(8) for layer in (nn.Linear(512, 512), nn.ReLU())])
+    initialise(net, "he")
+    signal = torch.randn(256, 512)
+    assert 0.5 < (net(signal).square().mean() / signal.square().mean()) < 2.0  # one rectifier halves the square, the next layer doubles it
+    initialise(net, "xavier")
+    assert net(signal).square().mean() / signal.square().mean() < 0.02  # the test sees the difference
+
+
+@pytest.mark.parametrize("scheme", ["normal", "orthogonal", "xavier", "he"])
 def test_a_norms_own_linear_layer_stays(scheme):
     net = network()
     net[0].part_of_norm = True
