@@ -83,8 +83,8 @@ class Inpainting(TranslationGame):
         "small": Preset(
             max_size=128,
             fields={"images": 24_000, "batch_size": 8, "width": 24, "discriminator_width": 32, "discriminator_layers": 4, "attention": False, "smooth": True,
-                    "dilations": (2, 4, 2, 4), "known_weight": 0.1, "adversarial_weight": 0.05, "optimizer.lr": 1e-3, "optimizer.schedule": "linear",
-                    "optimizer.decay_start": 0.5, "ema_half_life_images": 1000},
+                    "dilations": (2, 4, 2, 4), "known_weight": 0.1, "adversarial_weight": 0.3, "optimizer.lr": 2e-4, "discriminator_lr": 5e-4,
+                    "optimizer.schedule": "linear", "optimizer.decay_start": 0.5, "ema_half_life_images": 1000},
             note="agon train inpainting --data photos --data.crop 64 --data.zoom 0.4",
         ),
         "published": Preset(fields={}, note="Places2 at 256x256 as published: agon train inpainting --data PHOTOS --data.crop 256 (for a GPU)"),
