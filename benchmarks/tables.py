@@ -277,6 +277,14 @@ def plain_number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
+def result_of(game: str, words: dict[str, str]) -> str:
+    """The measured result of any game."""
+    sys.path.insert(0, str(ROOT))
+    from agon import catalog
+
+    return (translator_result if catalog.load(game).needs_input else game_result)(game, words)
+
+
 def game_result(game: str, words: dict[str, str]) -> str:
     """The measured result of one game: digits, then the mixtures. games.json first; what it lacks comes from the other two."""
     content = load("games")
@@ -303,21 +311,125 @@ def game_result(game: str, words: dict[str, str]) -> str:
     return "\n\n".join(parts) + footer({**content, "command": ""}, words, words["median"]) if parts else words["none"]
 
 
+def number_over(rows: list[Row], name: str, digits: int = 3, percent: bool = False) -> str:
+    """Median (least–most) over seeds of one number."""
+    values = [row[name] * (100 if percent else 1) for row in rows if row.get(name) is not None]
+    if not values:
+        return "–"
+    middle, unit = f"{statistics.median(values):.{digits}f}", " %" if percent else ""
+    return middle + unit + (f" ({min(values):.{digits}f}–{max(values):.{digits}f})" if len(values) > 1 else "")
+
+
+def translator_result(game: str, words: dict[str, str]) -> str:
+    """The measured result of a translator: benchmarks/quality/translation.py, super_resolution.py and inpainting.py."""
+    parts = [part for part in (on_shapes(game, words), on_photographs(game, words), on_holes(game, words)) if part]
+    return "\n\n".join(parts) if parts else words["none"]
+
+
+def on_shapes(game: str, words: dict[str, str]) -> str:
+    """translation.json: what the judge of shapes reads from results, and from real pictures."""
+    content = load("translation")
+    rows = [{**row, **each, **each["values"]} for row in content["results"] if row["game"] == game for each in row["measured"]]
+    if not rows:
+        return ""
+    names = [name for name in ("miou", "pixels", "colour", "shape", "background", "position", "scale", "all_at_once") if name in rows[0]["values"]]
+    lines = []
+    for (direction,), group in grouped(rows, ("direction",)).items():
+        for label, many, seconds, found in ((direction, str(len(group)), number_over(group, "cpu_seconds", 0), group),
+                                            (f"*{direction}: real pictures*", "", "", [group[0]["reference"]])):  # fmt: skip
+            cells = [number_over(found, name) if name == "miou" else number_over(found, name, 1, True) for name in names]
+            lines.append([label, many, seconds, *cells])
+    heads = {"miou": "mIoU", "pixels": "pixels right", "all_at_once": "all five at once"}
+    text = table(["", words["seeds"], words["cpu_seconds"], *[heads.get(name, name) for name in names]], lines)
+    drawn = [f"![{game}](../images/{path.name})" for path in sorted(IMAGES.glob(f"{game}-*to*.png"))]
+    command = f"python benchmarks/quality/translation.py {game}"
+    text += "\n\nRead from 500 held-out pictures by the judge of `shapes` (agon/metrics/features/shapes.py): fractions that are as they should be."
+    return text + ("\n\n" + "\n".join(drawn) if drawn else "") + footer({**content, "command": command}, words, words["median"])
+
+
+def on_photographs(game: str, words: dict[str, str]) -> str:
+    """super_resolution.json."""
+    content = load("super_resolution")
+    if not any(row["method"] == game for row in content["results"]):
+        return ""
+    lines = []
+    for (method, stage), group in grouped([row for row in content["results"] if row["method"] in ("bicubic", game)], ("method", "stage")).items():
+        many = str(len(group)) if method == game else ""
+        seconds = number_over(group, "cpu_seconds", 0) if stage == "final" else ""
+        lines.append([f"{method} {stage or ''}".strip(), many, seconds, number_over(group, "psnr", 2), number_over(group, "distance", 4),
+                      number_over(group, "spectrum", 1), number_over(group, "spectrum_high", 1)])  # fmt: skip
+    text = table(["", words["seeds"], words["cpu_seconds"], "PSNR, dB", "distance", "spectrum, dB", "above 1/8 cycle, dB"], lines)
+    text += ("\n\nFive whole photographs that no training saw, enlarged four times. PSNR of the luma; distance: of agon/metrics/features/photos.py, lower is "
+             "better; spectrum: difference of the radial log-power spectra from the truth, 0 is best.")  # fmt: skip
+    return text + drawing(game, "Bicubic, after the stage on pixels, at the end, truth:") + footer(content, words, words["median"])
+
+
+def on_holes(game: str, words: dict[str, str]) -> str:
+    """inpainting.json."""
+    content = load("inpainting")
+    if not any(row["method"] == game for row in content["results"]):
+        return ""
+    lines = []
+    for (hole, method), group in grouped(content["results"], ("hole", "method")).items():
+        many, seconds = (str(len(group)), number_over(group, "cpu_seconds", 0)) if method == game else ("", "")
+        lines.append([hole, method, many, seconds, number_over(group, "distance", 4), number_over(group, "better_than_telea", 1, True),
+                      number_over(group, "psnr_hole", 2)])  # fmt: skip
+    text = table(["holes", "filled by", words["seeds"], words["cpu_seconds"], "distance", "nearer than Telea's", "PSNR in the hole, dB"], sorted(lines))
+    return text + drawing(game, "Hole, mean, Telea's method, this game, truth:") + footer(content, words, words["median"])
+
+
+def drawing(game: str, words: str) -> str:
+    """The sheet of photographs of a game, if it was drawn."""
+    return f"\n\n{words}\n\n![{game}](../images/{game}-photos.png)" if (IMAGES / f"{game}-photos.png").is_file() else ""
+
+
+def translators_table(words: dict[str, str]) -> str:
+    """All translators on shapes, for the overview."""
+    content = load("translation")
+    rows = [{**row, **each, **each["values"]} for row in content["results"] for each in row["measured"]]
+    if not rows:
+        return words["none"]
+    lines = []
+    for (game, direction), group in grouped(rows, ("game", "direction")).items():
+        wanted = f"mIoU {number_over(group, 'miou')}" if "miou" in group[0] else f"colour {number_over(group, 'colour', 1, True)}"
+        others = [name for name in ("shape", "background", "position", "scale") if name in group[0]]
+        worst = min(others, key=lambda name: statistics.median(row[name] for row in group)) if others else ""
+        lines.append([f"[`{game}`]({game}.md)", direction, str(len(group)), number_over(group, "cpu_seconds", 0), wanted,
+                      f"{worst} {number_over(group, worst, 1, True)}" if worst else ""])  # fmt: skip
+    command = "python benchmarks/quality/translation.py GAME"
+    return table([words["game"], "", words["seeds"], words["cpu_seconds"], "what was wanted", "worst of the factors that were to stay"], lines) + footer(
+        {**content, "command": command}, words, words["median"])  # fmt: skip
+
+
+def translation_speed_table(words: dict[str, str]) -> str:
+    """What benchmarks/speed/translation.py measured."""
+    content = load("translation_speed")
+    if not content["results"]:
+        return words["none"]
+    lines = []
+    for row in content["results"]:
+        ratios = [f"{row[side]['ratio_median']:.2f}× ({row[side]['ratio_min']:.2f}–{row[side]['ratio_max']:.2f})" for side in ("bf16", "fp32")]
+        lines.append([f"{row['case']}, {row['size']} pixels", *ratios, f"{row['bar']:g}×"])
+    return table([words["case"], words["ratio"], words["ratio32"], words["bar"]], lines) + footer(content, words)
+
+
 def presets_table(game: str) -> str:
     """The presets of a game as its file states them, and the fields in which its defaults differ from those of other games."""
     sys.path.insert(0, str(ROOT))
     from agon import catalog
     from agon.config import fields
+    from agon.translation import TranslationConfig
     from agon.two_player import TwoPlayerConfig
 
     cls = catalog.load(game)
+    shared = TranslationConfig if cls.needs_input else TwoPlayerConfig
     lines = []
     for name, preset in cls.presets.items():
         fits = {"image": "pictures", "any": "any data"}.get(preset.kind, preset.kind)
         fits += f" up to {preset.max_size} pixels" if preset.max_size < 1 << 30 else ""
         chosen = "yes" if preset.auto else "by name only"
         lines.append([f"`{name}`", fits, chosen, ", ".join(f"`{key}={plain(value)}`" for key, value in preset.fields.items())])
-    common = {name: default for name, _, default, _ in fields(TwoPlayerConfig)}
+    common = {name: default for name, _, default, _ in fields(shared)}
     own = [f"`{name}={plain(default)}`" for name, _, default, _ in fields(cls.Config) if name not in common or common[name] != default]
     text = "\n".join("| " + " | ".join(line) + " |" for line in (["preset", "for", "chosen by itself", "sets"], ["---"] * 4, *lines))
     return text + (f"\n\nDefaults of this game that differ from the common ones: {', '.join(own)}." if own else "")
@@ -334,7 +446,8 @@ def filled(path: Path) -> str:
     words = HEADS["zh" if ".zh-CN." in path.name else "en"]
     makers = {
         "digits": digits_table, "mixtures": mixtures_table, "speed": speed_table, "truth": truth_table, "metrics_speed": metrics_speed_table,
-        "families": families_table, "few": few_table, "stylegan2_speed": stylegan2_speed_table,
+        "families": families_table, "few": few_table, "stylegan2_speed": stylegan2_speed_table, "translators": translators_table,
+        "translation_speed": translation_speed_table,
     }  # fmt: skip
 
     def results(match: re.Match) -> str:
@@ -342,7 +455,7 @@ def filled(path: Path) -> str:
 
     text = re.sub(rf"<!-- results:({'|'.join(makers)}) -->.*?<!-- /results -->", results, path.read_text(encoding="utf-8"), flags=re.S)
     game = path.name.partition(".")[0]
-    text = re.sub(r"<!-- result -->.*?<!-- /result -->", lambda _: f"<!-- result -->\n{game_result(game, words)}\n<!-- /result -->", text, flags=re.S)
+    text = re.sub(r"<!-- result -->.*?<!-- /result -->", lambda _: f"<!-- result -->\n{result_of(game, words)}\n<!-- /result -->", text, flags=re.S)
     return re.sub(r"<!-- presets -->.*?<!-- /presets -->", lambda _: f"<!-- presets -->\n{presets_table(game)}\n<!-- /presets -->", text, flags=re.S)
 
 
