@@ -79,7 +79,7 @@ class SPADE(TranslationGame):
         "shapes": Preset(
             max_size=64, note="minutes on a CPU: agon train spade --data shapes --data.size 64 --data.input segmentation",
             fields={
-                "images": 16_000, "batch_size": 4, "width": 8, "discriminator_width": 16, "hidden": 16, "patch_layers": 2, "norm": "instance",
+                "images": 7_500, "batch_size": 4, "width": 8, "discriminator_width": 16, "hidden": 16, "patch_layers": 2, "norm": "instance",
                 "feature_weight": 30.0, "optimizer.lr": 1e-3, "discriminator_lr": 1e-3, "ema_half_life_images": 400, **FALLING,
             },
         ),
