@@ -140,7 +140,7 @@ def chosen(table: Table, use: str | Sequence[str] | None) -> tuple[str, ...]:
             raise UserError("{path} has no column '{name}'. Did you mean '{near}'? It has {known}.", path=table.path, name=name, near=near,
                             known=", ".join(table.names))
     if len(set(wanted)) < len(wanted):
-        raise UserError("use names a column twice ({names}). Expected each once.", names=", ".join(wanted))
+        raise UserError("--data.use names a column twice ({names}). Expected each once.", names=", ".join(wanted))
     return wanted
 
 
@@ -168,8 +168,8 @@ def values_of(table: Table, row: str | None, columns: Sequence[str]) -> list[int
     for name in columns:
         cell = cells[table.names.index(name)]
         if cell.lower() not in YES | NO:
-            raise UserError("Line {line} of {path} says {value} for {name}. Expected 1, 0, -1, true or false; name the columns that are such with use.",
-                            line=line, path=table.path, value=repr(cell), name=name)
+            raise UserError("Line {line} of {path} says {value} for {name}. Expected 1, 0, -1, true or false; choose the columns that hold such values with "
+                            "--data.use.", line=line, path=table.path, value=repr(cell), name=name)
         values.append(int(cell.lower() in YES))
     return values
 

@@ -29,8 +29,8 @@ def open_recipe(parameter: str, base: Source) -> Recipe:
     except ValueError:
         full = 0.0
     if not 0 < full <= 1:
-        raise UserError("The input 'edges' cannot draw steps of '{parameter}' full. Expected a number above 0 and at most 1, the fraction of black to white, "
-                        "as in edges:0.25.", parameter=parameter)
+        raise UserError("The input 'edges' cannot take '{parameter}' for the step from which a line is drawn full. Expected a number above "
+                        "0 and at most 1, the fraction of black to white, as in edges:0.25.", parameter=parameter)
 
     def make(pictures: Tensor, indices: np.ndarray, generator: Callable[[int], torch.Generator]) -> Tensor:
         return outlines(pictures, full)
