@@ -95,8 +95,10 @@ def with_defaults(data: Any, defaults: dict[str, Any], options: dict[str, Any]) 
 
         if isinstance(data, Source):
             return options
-    from agon.data.pairs import open_pairs
+    from agon.data.pairs import open_pairs, pairs_by_itself
 
+    if "paired" not in options and pairs_by_itself(merged.get("input")):
+        merged.pop("paired", None)  # a game for unpaired sets takes pairs too, and a recipe makes nothing else
     known = known_options(data, merged) | ({"input", *option_types(open_pairs)} if merged.get("input") else set())
     return {key: value for key, value in merged.items() if key in options or key in known}
 

@@ -121,6 +121,11 @@ def open_pairs(data: Any, *, input: str, size: tuple[int, int] | None = None, ch
     return from_recipe(data, input, request, options, wishes)
 
 
+def pairs_by_itself(input: Any) -> bool:
+    """Whether such an input is made of, or lies in, the very pictures."""
+    return input is not None and (input in HALVES or is_recipe(str(input)))
+
+
 def laid_out(data: Any, input: str) -> tuple[Any, str]:
     """``auto`` resolved: the folders A and B (or trainA and trainB) of a data folder; a recipe or a name stays."""
     if input != "auto":

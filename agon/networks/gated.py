@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agon.layers.strided import strided
+
 RATE, PATCH, SHARPNESS = 2, 3, 10.0
 LEAST_NORM = 1e-4
 SLOPE = 0.2
@@ -201,5 +203,5 @@ class PatchCritic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in self.convs[:-1]:
-            x = F.leaky_relu(conv(x), SLOPE)
-        return self.convs[-1](x)
+            x = F.leaky_relu(strided(conv, x), SLOPE)
+        return strided(self.convs[-1], x)

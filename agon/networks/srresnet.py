@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agon.errors import UserError
+from agon.layers.strided import strided
 from agon.networks.rrdb import check_base, enlarge, scaled_kaiming
 
 MSR_SLOPE, DISCRIMINATOR_SLOPE = 0.1, 0.2
@@ -120,5 +121,5 @@ class SRGANDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.leaky_relu(norm(conv(x)), DISCRIMINATOR_SLOPE)
+            x = F.leaky_relu(norm(strided(conv, x)), DISCRIMINATOR_SLOPE)
         return self.linear2(F.leaky_relu(self.linear1(x.flatten(1)), DISCRIMINATOR_SLOPE)).flatten()

@@ -144,6 +144,9 @@ def test_a_games_wishes_go_to_data_that_know_them():
     source = ArraySource("noise", DataSpec("image", (3, 4, 4)), np.zeros((2, 3, 4, 4), np.uint8))
     assert with_defaults(source, wishes, {}) == {}
     assert open_dataset("digits", **with_defaults("digits", wishes, {})).spec.source_shape == (1, 8, 8)
+    unpaired = {"input": "auto", "paired": False}  # what a recipe or a half makes is a pair, even for a game that needs none
+    assert with_defaults("shapes", unpaired, {"input": "grey"}) == {"input": "grey"}
+    assert with_defaults("shapes", unpaired, {"input": "shapes"}) == {"input": "shapes", "paired": False}
 
 
 def test_inputs_are_shown_in_colours_one_can_read():
