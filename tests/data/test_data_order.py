@@ -101,7 +101,7 @@ def test_a_run_reads_across_the_end_of_an_epoch() -> None:
 
 
 def test_batch_slices_and_joins() -> None:
-    batch = Batch(torch.randn(6, 2), torch.arange(6), torch.randn(6, 3))
+    batch = Batch(torch.randn(6, 2), torch.arange(6), torch.randn(6, 3), torch.randn(6, 1, 2, 2), torch.randn(6, 4))
     again = Batch.join([batch.slice(0, 2), batch.slice(2, 6)])
     assert all(torch.equal(a, b) for a, b in zip(again._parts(), batch._parts(), strict=True)) and len(batch.slice(1, 3)) == 2
     assert batch.to("cpu").condition is not None and Batch(torch.zeros(2, 1)).to("cpu").label is None
