@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from agon.data.cache import PixelWriter, cache_folder, digest_of, load_pixels, read_record, write_record
-from agon.data.files import Item, Listing, listing_of, refuse_empty
+from agon.data.files import Listing, listing_of, refuse_empty
 from agon.data.folder import content_of, nothing_readable
-from agon.data.pictures import RULES, BadPicture, decode, readable_formats
+from agon.data.pictures import RULES, decode, readable_formats
 from agon.data.sampler import mix, splitmix
-from agon.data.scan import Scan, plan_channels, scan, too_many_bad, working_in_threads
+from agon.data.scan import Scan, decoding_of, plan_channels, scan, too_many_bad, working_in_threads
 from agon.data.source import Batch, DataSpec, Source, to_float
 from agon.errors import UserError
 
@@ -202,18 +202,7 @@ def decode_all(listing: Listing, scanned: Scan, cache: Path, key: str, channels:
     good, bad = [item for item in listing.items if item.name in scanned.headers], list(scanned.bad)
     shapes: dict[str, list[int]] = {}
 
-    def pixels_of(item: Item) -> np.ndarray | str:
-        try:
-            data = item.read()
-        except Exception:
-            data = b""
-        if hashlib.sha256(data).hexdigest() != scanned.hashes[item.name]:  # else the cache would hold it under the old content's key
-            raise UserError("{file} in {folder} changed or vanished while it was read. Run again once nothing writes there any more.",
-                            file=item.name, folder=listing.root)
-        try:
-            return np.ascontiguousarray(decode(data, depth).transpose(1, 2, 0))
-        except BadPicture as error:
-            return str(error)
+    pixels_of = decoding_of(listing, scanned, lambda data: np.ascontiguousarray(decode(data, depth).transpose(1, 2, 0)))
 
     with PixelWriter(cache, key, (depth,)) as writer:  # type: ignore[arg-type]
         for start in range(0, len(good), AT_ONCE):

@@ -13,7 +13,6 @@ The rules (docs say the same):
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from agon.data.cache import PixelWriter, cache_folder, digest_of, load_pixels, read_record, write_record
-from agon.data.files import Item, Listing, classes_of, listing_of, refuse_empty, refuse_splits
-from agon.data.pictures import RULES, BadPicture, decode, readable_formats
-from agon.data.scan import Scan, plan_channels, plan_size, resizing, scan, too_many_bad, working_in_threads
+from agon.data.files import Listing, classes_of, listing_of, refuse_empty, refuse_splits
+from agon.data.pictures import RULES, decode, readable_formats
+from agon.data.scan import Scan, decoding_of, plan_channels, plan_size, resizing, scan, too_many_bad, working_in_threads
 from agon.data.source import ArraySource, DataSpec
 from agon.errors import UserError
 
@@ -98,18 +97,7 @@ def decode_all(listing: Listing, scanned: Scan, cache: Path, key: str, size: tup
     good, bad = [item for item in listing.items if item.name in scanned.headers], list(scanned.bad)
     files: list[str] = []
 
-    def pixels_of(item: Item) -> np.ndarray | str:
-        try:
-            data = item.read()
-        except Exception:
-            data = b""
-        if hashlib.sha256(data).hexdigest() != scanned.hashes[item.name]:  # else the cache would hold it under the old content's key
-            raise UserError("{file} in {folder} changed or vanished while it was read. Run again once nothing writes there any more.",
-                            file=item.name, folder=listing.root)
-        try:
-            return decode(data, depth, target)
-        except BadPicture as error:
-            return str(error)
+    pixels_of = decoding_of(listing, scanned, lambda data: decode(data, depth, target))
 
     with PixelWriter(cache, key, (depth, *target)) as writer:
         for items, results in working_in_threads(pixels_of, good, "decoding"):

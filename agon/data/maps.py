@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import colorsys
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +25,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from agon.data.cache import PixelWriter, cache_folder, digest_of, load_pixels, read_record, write_record
-from agon.data.files import Item, Listing, listing_of, refuse_empty
+from agon.data.files import Listing, listing_of, refuse_empty
 from agon.data.folder import content_of, nothing_readable
 from agon.data.pictures import RULES, BadPicture, _opened, _upright, plain, readable_formats
-from agon.data.scan import Scan, plan_size, scan, working_in_threads
+from agon.data.scan import Scan, decoding_of, plan_size, scan, working_in_threads
 from agon.errors import UserError
 
 MAP_RULES = 1  # part of every cache key: raise it when any pixel of a map changes
@@ -352,18 +351,7 @@ def decode_all(listing: Listing, scanned: Scan, where: PixelKey, decode: Decode)
         raise nothing_readable(listing.root, scanned.bad)
     target = plan_size(scanned, where.size)
 
-    def pixels_of(item: Item) -> tuple[np.ndarray, dict] | str:
-        try:
-            data = item.read()
-        except Exception:
-            data = b""
-        if hashlib.sha256(data).hexdigest() != scanned.hashes[item.name]:  # else the cache would hold it under the old content's key
-            raise UserError("{file} in {folder} changed or vanished while it was read. Run again once nothing writes there any more.",
-                            file=item.name, folder=listing.root)
-        try:
-            return decode(data, target)
-        except BadPicture as error:
-            return str(error)
+    pixels_of = decoding_of(listing, scanned, lambda data: decode(data, target))
 
     meta: dict = {"files": [], "bad": list(scanned.bad), "unknown": {}, "colours": ()}
     good = [item for item in listing.items if item.name in scanned.headers]

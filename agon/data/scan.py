@@ -58,6 +58,27 @@ def scan(listing: Listing) -> Scan:
     return found
 
 
+def decoding_of(listing: Listing, scanned: Scan, decode: Callable[[bytes], Any]) -> Callable[[Item], Any]:
+    """What turns a file of the scan into ``decode`` of its content, or into the reason why it cannot be decoded.
+
+    The function raises UserError for a file whose content is not the scanned one: the cache would hold it under the old content's key.
+    """
+    def decoded(item: Item) -> Any:
+        try:
+            data = item.read()
+        except Exception:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != scanned.hashes[item.name]:
+            raise UserError("{file} in {folder} changed or vanished while it was read. Run again once nothing writes there any more.",
+                            file=item.name, folder=listing.root)
+        try:
+            return decode(data)
+        except BadPicture as error:
+            return str(error)
+
+    return decoded
+
+
 def working_in_threads(work: Callable[[Item], Any], items: Sequence[Item], verb: str) -> Iterator[tuple[Sequence[Item], list]]:
     """``work`` over all items, in order, a chunk at a time, in threads (Pillow releases the GIL), with a bar on a terminal's stderr."""
     from PIL import Image
