@@ -30,16 +30,16 @@ from agon.networks.multiscale import MultiscaleDiscriminator
 from agon.networks.patch import PatchDiscriminator
 from agon.networks.resnet_translator import ResnetTranslator
 from agon.networks.unet import UNet, fitting_depth
-from agon.translation import TINY, TranslationConfig, TranslationGame
+from agon.translation import TINY, TranslationGame
 from agon.translation.config import Adversarial, Norm
-from agon.translation.eyes import VGG_LAYERS, Eyes
+from agon.translation.eyes import VGG_LAYERS, PerceptualConfig, eyes_of
 from agon.translation.objectives import as_translators_weigh
 
 Judged = list[list[Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TranslationConfig):
+class Config(PerceptualConfig):
     adversarial: Adversarial = "bce"
     network: Literal["unet", "resnet", "global", "local"] = "unet"
     """The generator: a U-Net, the residual network of CycleGAN, or pix2pixHD's global network or that with local enhancers around it."""
@@ -71,12 +71,6 @@ class Config(TranslationConfig):
     """Weight of the mean absolute difference from the target."""
     feature_weight: float = 0.0
     """Weight of the difference between the discriminator's features of targets and made pictures (pix2pixHD: 10). 0: off."""
-    perceptual: Literal["none", "random", "vgg"] = "none"
-    """Frozen network whose maps are compared: none, random convolutions (the declared substitute, agon/networks/vgg.py), or VGG-19 from vgg_weights."""
-    perceptual_weight: float = 10.0
-    """Weight of the difference of maps."""
-    vgg_weights: str = ""
-    """Path of torchvision's vgg19-dcbb9e9d.pth, for perceptual=vgg."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=2e-4, beta1=0.5, schedule="linear", decay_start=0.5)
 
     def __post_init__(self):
@@ -125,8 +119,7 @@ class Pix2Pix(TranslationGame):
             self.discriminator = MultiscaleDiscriminator(given + made, width=width, **further)
         else:
             self.discriminator = PatchDiscriminator(given + made, width, config.patch_layers, self.judged_by)
-        compared = config.perceptual != "none" and config.perceptual_weight
-        self.eyes = Eyes(config.perceptual, config.vgg_weights, made, VGG_LAYERS) if compared else None
+        self.eyes = eyes_of(config, made, VGG_LAYERS)
         self.start(self.generator)
         self.start(self.discriminator, spectral_norm=config.spectral_norm)
 

@@ -13,7 +13,6 @@ given pictures normalised as it was trained; power iterations follow optimizer s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,15 +23,15 @@ from agon.losses.feature_matching import matched_layers
 from agon.losses.kl import kl_to_standard_normal
 from agon.networks.sizes import doublings
 from agon.networks.spade import FULL, MAX_DOUBLINGS, SPADEEncoder, SPADEGenerator, discriminator
-from agon.translation import TINY, TranslationConfig, TranslationGame
+from agon.translation import TINY, TranslationGame
 from agon.translation.config import Adversarial, Init, Norm
-from agon.translation.eyes import VGG_LAYERS, Eyes
+from agon.translation.eyes import VGG_LAYERS, PerceptualConfig, eyes_of
 
 FALLING = {"optimizer.schedule": "linear", "optimizer.decay_start": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TranslationConfig):
+class Config(PerceptualConfig):
     batch_size: int = 32
     adversarial: Adversarial = "hinge"
     init: Init = "default"
@@ -51,12 +50,6 @@ class Config(TranslationConfig):
     """Halvings in each of its networks."""
     feature_weight: float = 10.0
     """Weight of the distance between the discriminator's features of real and made pictures."""
-    perceptual: Literal["none", "random", "vgg"] = "none"
-    """Frozen network whose maps are compared: none, random convolutions (the declared substitute, agon/networks/vgg.py), or VGG-19 from vgg_weights."""
-    perceptual_weight: float = 10.0
-    """Weight of the difference of maps."""
-    vgg_weights: str = ""
-    """Path of torchvision's vgg19-dcbb9e9d.pth, for perceptual=vgg."""
     encoder: bool = False
     """Whether a latent, and an encoder that reads it off real pictures, let one map become many pictures."""
     latent_dim: int = 256
@@ -109,8 +102,7 @@ class SPADE(TranslationGame):
         self.encoder = SPADEEncoder(made, width=config.width, latent_dim=latent_dim, side=side) if config.encoder else None
         self.multiple, self.fixed_size = 2**times, config.encoder
         self.start(*self.makers(), self.discriminator)
-        compared = config.perceptual != "none" and config.perceptual_weight
-        self.eyes = Eyes(config.perceptual, config.vgg_weights, made, VGG_LAYERS) if compared else None
+        self.eyes = eyes_of(config, made, VGG_LAYERS)
 
     def makers(self):
         return (self.generator,) if self.encoder is None else (self.generator, self.encoder)

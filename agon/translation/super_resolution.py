@@ -20,8 +20,8 @@ from agon.game import Context, Draws, Player, Stage, Terms, Update
 from agon.networks.rrdb import RRDBNet
 from agon.networks.srresnet import MSRResNet, SRResNet
 from agon.networks.srvgg import SRVGGNetCompact
-from agon.translation.config import Adversarial, Init, Norm, TranslationConfig
-from agon.translation.eyes import Eyes
+from agon.translation.config import Adversarial, Init, Norm
+from agon.translation.eyes import PerceptualConfig, eyes_of
 from agon.translation.game import TranslationGame
 
 BASES = {"msrresnet": "bilinear", "srresnet": "none", "rrdb": "none", "srvgg": "nearest"}
@@ -29,7 +29,7 @@ BASES = {"msrresnet": "bilinear", "srresnet": "none", "rrdb": "none", "srvgg": "
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuperResolutionConfig(TranslationConfig):
+class SuperResolutionConfig(PerceptualConfig):
     batch_size: int = 16
     """Samples in one optimizer step, over all ranks and micro-batches together."""
     adversarial: Adversarial = "bce"
@@ -69,8 +69,6 @@ class SuperResolutionConfig(TranslationConfig):
     """Seed of the random convolutions."""
     perceptual_width: int = 32
     """Maps of the first of the random convolutions."""
-    vgg_weights: str = ""
-    """Path of torchvision's vgg19-dcbb9e9d.pth, for perceptual=vgg."""
     vgg_layers: str = "conv5_4:1"
     """Layers of VGG-19 that are compared, each with its weight, separated by commas."""
 
@@ -100,9 +98,7 @@ class SuperResolutionGame(TranslationGame):
         super().__init__(config, spec)
         self._check_sizes()
         self.generator = self._network()
-        seen = config.perceptual != "none" and config.perceptual_weight
-        random = {"seed": config.perceptual_seed, "width": config.perceptual_width}
-        self.eyes = Eyes(config.perceptual, config.vgg_weights, spec.shape[0], config.layer_weights, **random) if seen else None
+        self.eyes = eyes_of(config, spec.shape[0], config.layer_weights, seed=config.perceptual_seed, width=config.perceptual_width)
 
     # --- the adversarial stage, stated by each game -----------------------------------------------------------------------------------
 
