@@ -74,6 +74,15 @@ def latent_step(critic: Critic, latent: Tensor, step: float, damping: float) -> 
     return (points.detach() + step * gradient / _per_sample(damping + length, gradient)).to(latent.dtype)
 
 
+def gradient_at(loss: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+    """(N, ...) the gradient of a loss, a mean over samples, at each sample: N times what the mean hands down, so that the batch's size does not matter.
+    Detached, float32. Minus it is the way that a generator is pushed."""
+    with _float32(samples.device), torch.enable_grad():
+        points = samples.detach().float().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(points), points)
+    return gradient * len(samples)
+
+
 def _gradient_norm(critic: Critic, points: Tensor) -> Tensor:
     """(N,) Euclidean norms of the critic's gradients at ``points``; the small constant keeps the root differentiable at 0."""
     with _float32(points.device):

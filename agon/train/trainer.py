@@ -93,8 +93,8 @@ class Trainer:
                     break
         return max(caught, default=0)
 
-    def advance(self) -> dict | None:
-        """One step; returns a log record in the steps that are logged."""
+    def advance(self, only: str | None = None) -> dict | None:
+        """One step; returns a log record in the steps that are logged. ``only``: this player alone moves, the others rest (to watch it)."""
         started = time.perf_counter()
         stage, progress = self.stage()
         if stage.fresh_optimizers and self.stage(self.num_images - images_per_step([stage], self.config.batch_size))[0] is not stage:
@@ -107,7 +107,7 @@ class Trainer:
         terms: dict[str, Tensor] = {}
         ordinal = 0
         for update in stage.updates:
-            if self.step % update.every:
+            if self.step % update.every or only not in (None, update.player):
                 continue
             for repeat in range(update.times):
                 batch = self._draw() if update.fresh and repeat else batch
