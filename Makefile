@@ -1,12 +1,13 @@
 # make demo    set up, train on real handwritten digits for about a minute, evaluate, show where the result is
 # make test    set up, run every fast test
+# make test-browser   the playground in a real Chromium (Debian: apt-get install chromium)
 # make bench   repeat every measurement that is not in benchmarks/results yet (hours), fill the tables of the docs
 # make setup   only the virtual environment, with .venv/bin/agon
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test setup lint convergence bench clean
+.PHONY: demo test test-browser setup lint convergence bench clean
 
 setup: .venv/.setup
 
@@ -15,7 +16,10 @@ demo: .venv/.setup
 	$(BIN)/agon evaluate runs/demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -rs -m "not slow and not browser"
+
+test-browser: .venv/.dev
+	$(BIN)/python -m pytest tests/browser -rs
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from agon.errors import UserError
 from agon.playground.app import create_app
@@ -23,14 +25,15 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Deadline(H11Protocol):
-    """A connection that is dropped when it dawdles: uvicorn itself waits without end for the rest of a request."""
+    """A connection that is dropped when it dawdles: uvicorn itself waits without end for the rest of a request, and for whoever does not read an answer."""
 
-    seconds = REQUEST_SECONDS
+    seconds, stalled = REQUEST_SECONDS, STALLED_SECONDS
 
     def connection_made(self, transport: Any) -> None:
         self._timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._arm(self.seconds)
+        self._watch = _watch(self.loop, transport, self.stalled)
 
     def data_received(self, data: bytes) -> None:
         if self._timer is None:
@@ -41,15 +44,17 @@ class Deadline(H11Protocol):
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._disarm()
+        self._watch.cancel()
         super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._watch.cancel()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._arm(STALLED_SECONDS)
+        self._arm(self.stalled)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -65,6 +70,47 @@ class Deadline(H11Protocol):
             self._timer = None
 
 
+class DeadlineSocket(WebSocketsSansIOProtocol):
+    """A WebSocket that is dropped when its handshake dawdles, or when its page takes nothing any more: its game would never end."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._opening = self.loop.call_later(Deadline.seconds, self._still_opening)
+        self._stalled: asyncio.TimerHandle | None = None
+        self._watch = _watch(self.loop, transport, Deadline.stalled)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._opening.cancel()
+        self._watch.cancel()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.pause_reading()  # pings are answered at once, whether there is room or not
+        self._stalled = self.loop.call_later(Deadline.stalled, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+            if not self.read_paused:
+                self.transport.resume_reading()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()  # whoever does not answer pings does not read what is left either
+
+    def _still_opening(self) -> None:
+        if not self.handshake_complete:
+            self.transport.abort()
+
+
+def _watch(loop: asyncio.AbstractEventLoop, transport: Any, seconds: float) -> _Watch:
+    return _Watch(loop, transport, seconds)
+
+
 @dataclass
 class Launch:
     """A server that is bound and not yet serving. ``address``: what to open."""
@@ -76,6 +122,7 @@ class Launch:
 
     def serve(self) -> None:
         """Answer until SIGINT or SIGTERM."""
+        threading.Thread(target=warm_up, name="agon-warm-up", daemon=True).start()
         with self.listener:
             self.server.run(sockets=[self.listener])
 
@@ -99,8 +146,16 @@ def launch(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, password: str 
     mine = (socket.gethostname().lower(), host.lower()) if shared else ()
     rules.names = rules.names | {*mine, *(name.lower() for name in names)}
     config = uvicorn.Config(
-        create_app(desk, rules), http=Deadline, ws="websockets-sansio", log_level="critical", access_log=False, server_header=False, date_header=False,
+        create_app(desk, rules), http=Deadline, ws=DeadlineSocket, log_level="critical", access_log=False, server_header=False, date_header=False,
         limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=10, ws_max_size=1 << 20, ws_max_queue=16, timeout_graceful_shutdown=3, lifespan="on",
     )  # fmt: skip
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ("0.0.0.0", "localhost") else host
     return Launch(uvicorn.Server(config), listener, rules, f"http://{shown}:{port}/?token={rules.token}")
+
+
+def warm_up() -> None:
+    """Load what the first page would otherwise wait seconds for: torch, the games, the library for transport."""
+    from agon.playground.learn.arena import Arena
+    from agon.playground.learn.choices import Shared, StageChoice
+
+    Arena(Shared(), [StageChoice()]).floor()
