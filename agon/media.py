@@ -153,13 +153,8 @@ def save_samples(
             shape=tuple(samples.shape),
         )
     suffix = path.suffix.lower()
-    if suffix == ".png" and not path.is_dir():
-        picture = grid(samples, columns=columns) if images else scatter(samples, real)
-        return [save_image(picture, path, overwrite=overwrite)]
-    if suffix == ".npz":
-        return [_write(path, _npz(samples), overwrite)]
-    if suffix == ".csv" and not images:
-        return [_write(path, _csv(samples), overwrite)]
+    if suffix == ".npz" or (suffix == ".png" and not path.is_dir()) or (suffix == ".csv" and not images):
+        return [_write(path, encoded(samples, suffix, columns=columns, real=real), overwrite)]
     if suffix in (".csv", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".npy"):
         raise UserError(
             "Samples cannot be written as {suffix}. Expected a folder, .png, .npz, or .csv for points. Choose one "
@@ -167,6 +162,17 @@ def save_samples(
             suffix=suffix,
         )
     return _save_folder(samples, path, overwrite)
+
+
+def encoded(samples: Tensor, suffix: str, *, columns: int | None = None, real: Tensor | None = None) -> bytes:
+    """The bytes of the one file that holds samples: ``.png`` a grid of pictures or a scatter plot of points, ``.npz`` numbers,
+    ``.csv`` points (see :func:`save_samples`).
+    """
+    if suffix == ".npz":
+        return _npz(samples)
+    if suffix == ".csv":
+        return _csv(samples)
+    return png(grid(samples, columns=columns) if samples.ndim == 4 else scatter(samples, real))
 
 
 def write_atomically(path: Path, content: bytes) -> Path:

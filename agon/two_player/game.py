@@ -236,6 +236,18 @@ class TwoPlayerGame(Game):
         samples = self._from(latent, self._sampling_condition(n, label, condition, generator), generator, **controls)
         return samples.clamp_(-1, 1) if self.spec.kind == "image" else samples
 
+    def start(self, seed: int, label: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """(1, latent_dim) and (1, condition_dim) that ``sample(1, seed=seed)`` starts from; the latter None without a condition."""
+        generator = torch.Generator().manual_seed(seed)
+        latent = self.draw_latent(1, generator)
+        return latent, self._sampling_condition(1, None if label is None else torch.tensor([label]), None, generator)
+
+    @torch.no_grad()
+    def from_start(self, latent: Tensor, condition: Tensor | None, **controls: Any) -> Tensor:
+        """(n, *spec.shape) samples of what :meth:`start` gives for several seeds, together or in between: those of ``sample``, to rounding."""
+        samples = self._from(latent, condition, torch.Generator().manual_seed(0), **controls)
+        return samples.clamp_(-1, 1) if self.spec.kind == "image" else samples
+
     def draw_latent(self, n: int, draws: torch.Generator) -> Tensor:
         """(n, latent_dim) latents as ``sample`` draws them, on the CPU; with components also their choice, uniform in [0, 1), as the last column."""
         latent = torch.randn(n, self.config.latent_dim, generator=draws)

@@ -1,0 +1,66 @@
+"""How a file was made, inside the file: an export that is dropped back into the room brings its state back.
+
+The note is ASCII text, ``agon-state:`` and JSON in URL-safe base64, ended by a full stop: an iTXt chunk "agon" of a PNG, the comment of a GIF, the comment
+in an MP4's metadata. Reading looks for that text and decodes no picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import struct
+import zlib
+from typing import Any
+
+from agon.errors import UserError
+
+MOST = 16_000
+"""Characters of a note."""
+MARK = b"agon-state:"
+_NOTE = re.compile(re.escape(MARK) + rb"([A-Za-z0-9_=-]{1,16000})\.")
+
+
+def note(**what: Any) -> str:
+    """The text to put into a file. Raises UserError for one that is too long."""
+    text = MARK.decode() + base64.urlsafe_b64encode(json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode()).decode() + "."
+    if len(text) > MOST:
+        raise UserError("The state of the room is too long to be kept in a file. Expected at most {most} characters: choose fewer cells.", most=MOST)
+    return text
+
+
+def in_png(content: bytes, text: str) -> bytes:
+    """A PNG with the note in a text chunk before its end; the pixels' bytes stay as they are."""
+    chunk = b"agon\0\0\0\0\0" + text.encode()  # keyword, not compressed, no language, no translated keyword
+    body = b"iTXt" + chunk
+    end = len(content) - 12
+    assert content[end + 4 : end + 8] == b"IEND"
+    return content[:end] + struct.pack(">I", len(chunk)) + body + struct.pack(">I", zlib.crc32(body)) + content[end:]
+
+
+def read(content: bytes) -> dict[str, Any]:
+    """The note in a file: ``state``, ``run``, ``name``, ``images``. Raises UserError where there is none."""
+    found = _NOTE.search(_joined_comment(content) if content[:4] == b"GIF8" else content)
+    if found:
+        try:
+            kept = json.loads(base64.urlsafe_b64decode(found[1]))
+        except (ValueError, binascii.Error, RecursionError):
+            kept = None
+        if isinstance(kept, dict) and isinstance(kept.get("state"), str) and kept["state"].startswith("#create") and len(kept["state"]) <= MOST:
+            return kept
+    raise UserError("This file does not say how it was made. Expected a PNG, GIF or MP4 that was saved in this room.")
+
+
+def _joined_comment(content: bytes) -> bytes:
+    """A GIF's comment, whose text is cut into blocks of at most 255 bytes; empty where none is ours."""
+    at = content.find(b"\x21\xfe")
+    while at >= 0:
+        place, parts = at + 2, []
+        while place < len(content) and content[place] and sum(map(len, parts)) <= MOST:
+            parts.append(content[place + 1 : place + 1 + content[place]])
+            place += 1 + content[place]
+        if parts and parts[0].startswith(MARK):
+            return b"".join(parts)
+        at = content.find(b"\x21\xfe", at + 2)
+    return b""
