@@ -64,11 +64,15 @@ def test_tables_of_words_have_chinese_entries():
     assert not sorted(words - CHINESE.keys())
 
 
+NAMES = {"Adam", "English", "R3GAN", "RMSprop", "SGD", "Wasserstein", "of {all}"}
+"""Names that are the same in Chinese, and what has no word in it."""
+
+
 @pytest.mark.parametrize("template", sorted(CHINESE))
 def test_a_translation_has_the_same_fields_and_is_chinese(template):
     text = CHINESE[template]
     assert fields(text) == fields(template)
-    assert re.search("[\u4e00-\u9fff]", text) and "\n" not in text
+    assert (re.search("[\u4e00-\u9fff]", text) or template in NAMES) and "\n" not in text
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,11 @@ def slerp(first: Tensor, last: Tensor, at: Tensor) -> Tensor:
 
 
 def walk(run: Run, cells: Sequence[Cell], frames: int, loop: bool, controls: dict[str, Any]) -> Iterator[np.ndarray]:
-    """(H, W, 3) uint8 frames from each cell to the next, and back to the first if ``loop``."""
+    """(H, W, 3) uint8 frames from each cell to the next, and back to the first if ``loop``. Raises UserError for fewer frames than there are ways."""
     stops = [*cells, cells[0]] if loop else list(cells)
     legs = len(stops) - 1
+    if frames < legs:
+        raise UserError("{frames} frames cannot pass {count} samples. Expected at least {legs}.", frames=frames, count=len(cells), legs=legs)
     for leg in range(legs):
         count = frames * (leg + 1) // legs - frames * leg // legs
         whole = leg == legs - 1 and not loop  # the last cell itself is shown, unless it is the first of the next round
