@@ -131,8 +131,7 @@ function showHelp() {
 
 async function show() {
   const mine = (turn += 1);
-  const name = state.room() || (app.about.first ? "create" : "learn");
-  if (!state.room()) state.go(`#${name}`, { push: false });
+  const name = state.room() || "learn";
   const old = unmount;
   unmount = null;
   await old?.();
@@ -173,10 +172,10 @@ async function begin() {
   ROOMS[state.room() || "learn"].load().catch(() => {}); // it arrives while the words do; show() tells what went wrong
   const [, about] = await Promise.allSettled([i18n.start(), getJSON("/api/about")]);
   if (about.status === "fulfilled") Object.assign(app.about, about.value);
+  if (!state.room()) state.go(`#${app.about.first ? "create" : "learn"}`, { push: false });
   i18n.onLanguage(show);
-  // A call of the router for the address that show() itself has just written would mount the room twice.
+  state.onRoom(show); // from here on: whoever changes the room while the first one is still being mounted must be heard
   await show();
-  state.onRoom(show);
 }
 
 begin();

@@ -38,7 +38,7 @@ export function runList(acts) {
     rows = ordered(next);
     number.textContent = rows.length ? String(rows.length) : "";
     tools.hidden = rows.length < 2;
-    compare.set(t("Compare {count}", { count: chosen.slots.size }));
+    compare.set(chosen.slots.size ? t("Compare {count}", { count: chosen.slots.size }) : t("Compare"));
     compare.disable(chosen.slots.size < 2);
     compare.input.setAttribute("aria-pressed", String(chosen.view === "compare"));
     for (const id of [...items.keys()]) if (!rows.some((row) => row.id === id)) {

@@ -13,7 +13,7 @@ import { measures } from "./measures.js";
 import { samples } from "./samples.js";
 import { happenings, settings } from "./settings.js";
 import { POINTS, POINTS_OVERLAID, Store } from "./store.js";
-import { count, duration, healthWord } from "./words.js";
+import { STATES, count, duration, healthWord } from "./words.js";
 
 const EVERY = 1500; // ms between two looks
 const AT_ONCE = 250; // while logs are still being read by the server
@@ -72,6 +72,7 @@ class Room {
     const mine = (this.turn = (this.turn ?? 0) + 1);
     try {
       await store.readList(this.abort.signal);
+      this.tell();
       this.draw();
       await this.follow();
       this.say("");
@@ -95,6 +96,15 @@ class Room {
   show() {
     this.draw();
     this.follow().catch((error) => error.name === "AbortError" || this.say(error.message));
+  }
+
+  /** Says what has become of a run, to those who do not see the list. */
+  tell() {
+    const before = this.states;
+    this.states = new Map(store.rows.map((row) => [row.id, row.state]));
+    if (!before) return;
+    const news = store.rows.filter((row) => before.has(row.id) && before.get(row.id) !== row.state);
+    if (news.length) this.app.announce(news.map((row) => t("{name}: {state}", { name: row.name, state: STATES[row.state].word() })).join(". "));
   }
 
   say(text) {

@@ -1,0 +1,158 @@
+// Create: pictures of a trained run. A generator gives a contact sheet, a translator takes a picture.
+
+import { getJSON, upload } from "../core/api.js";
+import { button, select } from "../core/controls.js";
+import { append, clear, el } from "../core/dom.js";
+import { t } from "../core/i18n.js";
+import * as state from "../core/state.js";
+import { SheetView } from "./sheet.js";
+import { TranslateView } from "./translate.js";
+
+/** The shell's entry. */
+export async function mount(root, app) {
+  const room = new Room(root, app);
+  await room.start();
+  return () => room.leave();
+}
+
+class Room {
+  constructor(root, app) {
+    this.root = root;
+    this.app = app;
+    this.view = null;
+    this.turn = 0;
+    this.off = [state.onChange(() => this.open())];
+    this.watchDrops();
+  }
+
+  async start() {
+    const { runs } = await getJSON("/api/create/runs");
+    this.runs = runs;
+    append(this.root, el("h1", { class: "sr-only", text: t("Create") }));
+    this.side = el("div", { class: "create-side stack" });
+    this.stage = el("div", { class: "create-main" });
+    this.note = el("p", { class: "note", role: "status", hidden: true, testid: "restore-note" });
+    append(this.root, [this.note, el("div", { class: "create" }, this.side, this.stage)]);
+    this.app.setHelp?.([
+      ["R", t("New seeds for all cells that are not locked")],
+      ["L", t("Lock or unlock the cell")],
+      ["Space", t("Choose the cell for a walk")],
+      ["← → ↑ ↓", t("Go from cell to cell")],
+    ]);
+    if (!runs.some((run) => !run.error)) return this.nothing();
+    this.picker = select({
+      label: t("Run"),
+      testid: "run-picker",
+      options: runs.map((run) => ({ value: run.id, label: run.error ? t("{name} (cannot be opened)", { name: run.name }) : `${run.name} · ${run.game}`, disabled: Boolean(run.error) })),
+      value: this.wanted(),
+      onChange: (id) => this.choose(id),
+    });
+    this.about = el("p", { class: "hint", testid: "run-about" });
+    this.fields = el("div", { class: "stack" });
+    append(this.side, el("section", { class: "panel stack", "aria-label": t("What to make") }, this.picker.node, this.about, this.fields));
+    for (const run of runs.filter((each) => each.error)) append(this.side, el("p", { class: "hint problem", text: `${run.name}: ${run.error}` }));
+    await this.open();
+  }
+
+  /** The run of the address, else the one the launch named, else the first that can be opened. */
+  wanted() {
+    const known = (id) => this.runs.some((run) => run.id === id && !run.error);
+    return [state.get("run"), this.app.about.first].find(known) ?? this.runs.find((run) => !run.error).id;
+  }
+
+  choose(id) {
+    // What belongs to the old run alone goes; the seed stays.
+    const others = Object.keys(state.all()).filter((key) => key !== "seed" && key !== "n");
+    state.set({ ...Object.fromEntries(others.map((key) => [key, null])), run: id }, { push: true });
+    this.open();
+  }
+
+  async open() {
+    const mine = (this.turn += 1);
+    if (!this.picker) return;
+    const id = this.wanted();
+    this.picker.set(id);
+    this.view?.leave();
+    this.view = null;
+    clear(this.fields);
+    append(clear(this.stage), el("p", { class: "create-wait hint", role: "status", text: t("Opening the run …") }));
+    try {
+      const run = await getJSON(`/api/create/runs/${encodeURIComponent(id)}`);
+      if (mine !== this.turn) return;
+      this.about.textContent = describe(run);
+      clear(this.stage);
+      const View = run.needs_input ? TranslateView : SheetView;
+      this.view = new View({ run, fields: this.fields, stage: this.stage, app: this.app });
+      await this.view.start();
+    } catch (error) {
+      if (mine === this.turn) this.failed(error);
+    }
+  }
+
+  failed(error) {
+    const again = button({ label: t("Try again"), onClick: () => this.open() });
+    append(clear(this.stage), el("div", { class: "note bad stack", role: "alert" }, el("p", { text: error.message }), el("div", {}, again.node)));
+  }
+
+  nothing() {
+    const broken = this.runs.map((run) => el("p", { class: "hint problem", text: `${run.name}: ${run.error}` }));
+    append(clear(this.side), []);
+    append(clear(this.stage), el("section", { class: "panel create-empty stack" },
+      el("h2", { text: t("There is no trained run yet") }),
+      el("p", { text: t("Train one from the terminal, which takes about a minute, or start it from the Research room:") }),
+      el("pre", {}, el("code", { text: "agon train r3gan --data digits" })),
+      el("p", {}, el("a", { href: "#research", class: "button primary", text: t("Open Research") })), broken));
+  }
+
+  /** An exported file that is dropped anywhere brings its state back; a translator takes any other picture. */
+  watchDrops() {
+    const over = (event) => {
+      if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
+      event.preventDefault();
+      this.root.classList.toggle("dropping", event.type === "dragover");
+    };
+    const drop = (event) => {
+      over(event);
+      const file = event.dataTransfer?.files[0];
+      if (file) this.take(file);
+    };
+    const list = [["dragover", over], ["dragleave", over], ["drop", drop]];
+    for (const [name, fn] of list) document.addEventListener(name, fn);
+    this.off.push(() => list.forEach(([name, fn]) => document.removeEventListener(name, fn)));
+  }
+
+  async take(file) {
+    try {
+      const { blob } = await upload("/api/create/restore", file);
+      const kept = JSON.parse(await blob.text());
+      const words = kept.run ? t("Restored from {file}.", { file: file.name }) : t("{file} was made with {name}, which is not here.", { file: file.name, name: kept.name });
+      this.say(words, !kept.run);
+      if (kept.run) {
+        const [, query] = kept.state.split("?");
+        const values = new URLSearchParams(query ?? "");
+        values.set("run", kept.run);
+        state.go(`#create?${values}`);
+      }
+    } catch (error) {
+      if (this.view?.take) this.view.take(file);
+      else this.say(error.message, true);
+    }
+  }
+
+  say(words, bad = false) {
+    this.note.textContent = words;
+    this.note.classList.toggle("bad", bad);
+    this.note.hidden = false;
+  }
+
+  leave() {
+    this.turn += 1;
+    this.view?.leave();
+    this.off.forEach((off) => off());
+  }
+}
+
+function describe(run) {
+  const size = run.kind === "image" ? t("{width} × {height} pixels", { width: run.shape[2], height: run.shape[1] }) : t("points in {count} dimensions", { count: run.shape[0] });
+  return `${size} · ${t("{count} images seen", { count: run.images.toLocaleString("en-US") })}`;
+}
