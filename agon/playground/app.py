@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import mimetypes
+import traceback
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def create_app(desk: Desk, rules: Rules) -> Any:
         yield
         desk.close()
 
-    app = FastAPI(title="Agon", version=agon.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    for kind, handler in ((PlainHTTPException, _http), (UserError, _user), (BadPicture, _user), (RequestValidationError, _invalid)):
+    app = FastAPI(title="Agon", version=agon.__version__, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
+    for kind, handler in ((PlainHTTPException, _http), (UserError, _user), (BadPicture, _user), (RequestValidationError, _invalid), (Exception, _fault)):
         app.add_exception_handler(kind, handler)
     for room in ROOMS:
         app.include_router(importlib.import_module(f"agon.playground.routes.{room}").router(desk))
@@ -83,6 +84,11 @@ async def _http(request: Request, error: PlainHTTPException) -> Response:
 
 async def _user(request: Request, error: ValueError) -> Response:
     return _answer(400, " ".join(str(error).split()))
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    traceback.print_exception(error)
+    return _answer(500, translate("Something broke here ({kind}). The terminal that agon play was started in says more.").format(kind=type(error).__name__))
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -8,30 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import subprocess
 import sys
 import threading
 
 from agon.data.pictures import BadPicture
 from agon.errors import UserError
+from agon.locale import translate
 
 SECONDS, MEMORY, FILES = 20, 2 << 30, 32
 MOST_PIXELS = 50_000_000
 REFUSED = 3
-AT_ONCE = 2
-_room = threading.BoundedSemaphore(AT_ONCE)
+AT_ONCE, MOST_WAITING = 2, 16
+_room, _places = threading.BoundedSemaphore(AT_ONCE), threading.BoundedSemaphore(AT_ONCE + MOST_WAITING)
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Of the child: on a machine of many cores what their threads reserve would use up its memory."""
 
 
 async def picture(data: bytes) -> bytes:
     """A picture file of any kind -> PNG with the pixels that :mod:`agon.data.pictures` reads. Raises BadPicture for what is none, UserError for what takes
-    too long or too much memory."""
-    return await asyncio.to_thread(_in_child, data)
+    too long or too much memory, HTTPException 429 where too many wait for it."""
+    from starlette.exceptions import HTTPException  # the child does without
+
+    if not _places.acquire(blocking=False):
+        raise HTTPException(429, translate("The line is full. Try again in a moment."), {"Retry-After": "1"})
+    try:
+        return await asyncio.to_thread(_in_child, data)
+    finally:
+        _places.release()
 
 
 def _in_child(data: bytes) -> bytes:
     with _room:
         try:
-            child = subprocess.run([sys.executable, "-m", "agon.playground.decode"], input=data, capture_output=True, timeout=SECONDS + 5, check=False)
+            child = subprocess.run([sys.executable, "-m", "agon.playground.decode"], input=data, capture_output=True, timeout=SECONDS + 5, check=False,
+                                   env=os.environ | ONE_THREAD)  # fmt: skip
         except subprocess.TimeoutExpired:  # which has ended it
             child = None
     if child and child.returncode == REFUSED:

@@ -12,9 +12,8 @@ import ipaddress
 import json
 import time
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 from starlette.exceptions import HTTPException
 
@@ -29,9 +28,10 @@ POLICY = (
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )  # fmt: skip
 HEADERS = {
-    "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+    "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 }  # fmt: skip
+"""Of the referrer policies, ``no-referrer`` would have a browser say ``Origin: null`` with the form of the password."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -58,10 +58,10 @@ class Rules:
             return False
         return name in self.names or (self.shared and _is_address(name))
 
-    def own(self, origin: str) -> bool:
-        """Whether an Origin header is one of this server's pages."""
-        parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and not parts.path and self.knows(parts.netloc.lower())
+    def own(self, origin: str, host: str) -> bool:
+        """Whether an Origin header is that of this server's pages: the very name in ``host``, because another machine may well use the same port."""
+        scheme, _, place = origin.lower().partition("://")
+        return scheme in ("http", "https") and place == host.lower() and self.knows(place)
 
     def allowed(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self.token.encode())
@@ -101,6 +101,8 @@ class Guard:
             await self._answer(scope, headers, query, receive, send)
         except Refused as refused:
             await _refuse(scope, receive, send, refused)
+        except HTTPException as error:  # of a body that is read here: of all others the application has answered
+            await _refuse(scope, receive, send, Refused(error.status_code, str(error.detail), dict(error.headers or {})))
         finally:
             spoken.reset(before)
 
@@ -124,20 +126,22 @@ class Guard:
         await self.app(scope, _bounded(receive, headers), send)
 
     def _check_sender(self, scope: dict, headers: dict[str, str]) -> None:
-        if not self.rules.knows(headers.get("host", "").lower()):
+        host = headers.get("host", "")
+        if not self.rules.knows(host.lower()):
             raise Refused(403, translate("Only this machine is answered."))
         origin = headers.get("origin")
-        if origin is not None and not self.rules.own(origin):
+        if origin is not None and not self.rules.own(origin, host):
             raise Refused(403, translate("Other sites are not answered. Open the address that agon play printed."))
 
     def _check_token(self, scope: dict, headers: dict[str, str]) -> None:
-        """Programs send the token in a header. A cookie comes along by itself, so that whatever changes something must also say that it comes from our page."""
-        given = headers.get("x-agon-token") or headers.get("authorization", "").removeprefix("Bearer ").strip()
+        """Programs send the token in a header. A cookie comes along by itself, so that whatever changes something must also say that it comes from our page,
+        and what says that another site's page asks for it gets nothing but the page."""
+        given = headers.get("x-agon-token") or _bearer(headers.get("authorization", ""))
         if given and self.rules.allowed(given):
             return
-        if not given and self.rules.allowed(_cookie_of(headers, self.rules.cookie)):
-            changes = scope["type"] == "websocket" or scope["method"] not in SAFE
-            if not changes or "origin" in headers or headers.get("sec-fetch-site") == "same-origin":
+        if not given and any(self.rules.allowed(each) for each in _cookies_of(headers, self.rules.cookie)):
+            changes, site = scope["type"] == "websocket" or scope["method"] not in SAFE, headers.get("sec-fetch-site", "none")
+            if site == "same-origin" or "origin" in headers or (not changes and (site == "none" or _opens_page(scope, headers))):
                 return
             raise Refused(403, translate("Other sites are not answered. Open the address that agon play printed."))
         raise Refused(401, translate("The token of this launch is missing. Open the address that agon play printed."), {"WWW-Authenticate": "Bearer"})
@@ -149,6 +153,8 @@ class Guard:
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return
             body, more = body + message.get("body", b""), message.get("more_body", False)
             if len(body) > 4096:
                 raise Refused(413, translate("The request is too large."))
@@ -162,7 +168,7 @@ class Guard:
 
 def _bounded(receive: Any, headers: dict[str, str]) -> Any:
     """``receive`` that ends bodies which are too large or take too long. Raises HTTPException 413 and 408."""
-    most = MOST_JSON if headers.get("content-type", "").startswith("application/json") else MOST_BODY
+    most = MOST_JSON if "json" in headers.get("content-type", "").lower() else MOST_BODY
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > most:
         raise Refused(413, translate("The request is too large."), {"Connection": "close"})
@@ -230,12 +236,20 @@ def _headers(scope: dict) -> dict[str, str]:
     return found
 
 
-def _cookie_of(headers: dict[str, str], name: str) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+def _cookies_of(headers: dict[str, str], name: str) -> list[str]:
+    """Every cookie of a name. Cookies of other ports of this machine come along, and the standard library's reader gives up at those it finds odd."""
+    pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
+    return [value for key, _, value in pairs if key == name]
+
+
+def _bearer(authorization: str) -> str:
+    """The token of an Authorization header; one of another scheme is no token of ours."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else authorization.strip()
+
+
+def _opens_page(scope: dict, headers: dict[str, str]) -> bool:
+    return scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
 
 
 def _language(query: dict[str, list[str]], headers: dict[str, str]) -> str | None:

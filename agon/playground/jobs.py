@@ -12,9 +12,12 @@ import contextvars
 import secrets
 import threading
 import time
+import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from starlette.exceptions import HTTPException
 
 from agon.data.pictures import BadPicture
 from agon.errors import UserError
@@ -124,6 +127,8 @@ class Queue:
             job.wakers.append(wake)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), seconds)
+        with self._lock:
+            job.wakers = [each for each in job.wakers if each is not wake]
         return job.ended
 
     def close(self) -> None:
@@ -159,7 +164,10 @@ class Queue:
             self._end(job, "cancelled")
         except (UserError, BadPicture) as error:
             self._end(job, "failed", " ".join(str(error).split()), 400)
-        except Exception as error:  # a fault of ours must not end the thread that everybody waits for
+        except HTTPException as error:  # such as a run that was removed while its job waited
+            self._end(job, "failed", str(error.detail), error.status_code)
+        except (Exception, SystemExit) as error:  # a fault of ours must not end the thread that everybody waits for
+            traceback.print_exc()
             self._end(job, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}", 500)
         else:
             job.progress = 1.0

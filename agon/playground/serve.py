@@ -24,6 +24,23 @@ MOST_CONNECTIONS = 600
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+class Watch:
+    """Drops a connection that is being closed and whose other side does not take what is still to be sent: asyncio waits for it without end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: Any, seconds: float):
+        self._loop, self._transport, self._seconds, self._closing = loop, transport, seconds, False
+        self._timer = loop.call_later(seconds, self._look)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._closing:
+            return self._transport.abort()
+        self._closing = self._transport.is_closing()
+        self._timer = self._loop.call_later(self._seconds, self._look)
+
+
 class Deadline(H11Protocol):
     """A connection that is dropped when it dawdles: uvicorn itself waits without end for the rest of a request, and for whoever does not read an answer."""
 
@@ -33,7 +50,7 @@ class Deadline(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._arm(self.seconds)
-        self._watch = _watch(self.loop, transport, self.stalled)
+        self._watch = Watch(self.loop, transport, self.stalled)
 
     def data_received(self, data: bytes) -> None:
         if self._timer is None:
@@ -77,7 +94,7 @@ class DeadlineSocket(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         self._opening = self.loop.call_later(Deadline.seconds, self._still_opening)
         self._stalled: asyncio.TimerHandle | None = None
-        self._watch = _watch(self.loop, transport, Deadline.stalled)
+        self._watch = Watch(self.loop, transport, Deadline.stalled)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._opening.cancel()
@@ -98,6 +115,12 @@ class DeadlineSocket(WebSocketsSansIOProtocol):
             if not self.read_paused:
                 self.transport.resume_reading()
 
+    async def receive(self) -> Any:
+        message = await super().receive()  # which goes on reading
+        if self._stalled is not None:
+            self.transport.pause_reading()
+        return message
+
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self.transport.abort()  # whoever does not answer pings does not read what is left either
@@ -105,10 +128,6 @@ class DeadlineSocket(WebSocketsSansIOProtocol):
     def _still_opening(self) -> None:
         if not self.handshake_complete:
             self.transport.abort()
-
-
-def _watch(loop: asyncio.AbstractEventLoop, transport: Any, seconds: float) -> _Watch:
-    return _Watch(loop, transport, seconds)
 
 
 @dataclass
@@ -141,6 +160,7 @@ def launch(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, password: str 
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UserError("{host}:{port} cannot be used ({why}). Expected a port that is free: leave --port out.", host=host, port=port, why=why) from None
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it only where the listener knows its protocol: answers would wait 40 ms
     port = listener.getsockname()[1]
     rules = Rules(secrets.token_urlsafe(24), port, shared=shared, password=password)
     mine = (socket.gethostname().lower(), host.lower()) if shared else ()

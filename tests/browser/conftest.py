@@ -61,7 +61,7 @@ def opened(browser, playground):
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
         page.set_default_timeout(SECONDS)
-        page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type in ("error", "warning") else None)
+        page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on("request", lambda request: faults.append(f"outside: {request.url}") if outside(request.url) else None)
         if script:

@@ -173,7 +173,7 @@ def test_a_film_can_be_read_and_brings_its_state_back(client, form):
         with av.open(io.BytesIO(film)) as made:
             assert sum(1 for _ in made.decode(video=0)) == 9
     kept = client.post("/api/create/restore", content=film).json()
-    assert kept == {"state": asked["state"], "run": client.ids["plain"], "name": "plain"}
+    assert kept == {"state": asked["state"], "run": client.ids["plain"], "name": "plain", "why": ""}
 
 
 # --- what is kept in files ------------------------------------------------------------------------------------------------------------
@@ -200,9 +200,9 @@ def test_one_cell_is_saved_in_its_own_size(client):
     [b"x", png(torch.zeros(1, 4, 4)), b"agon-state:" + b"A" * 20_000 + b".", b"agon-state:e30=.", b"agon-state:!!.", b"GIF89a\x21\xfe\xff", b"agon-state:WzFd.",
      keepsake.note(state="https://evil.example").encode(), keepsake.note(state=7).encode()],
 )  # fmt: skip
-def test_a_file_without_a_state_of_ours_is_refused(client, content):
-    answer = client.post("/api/create/restore", content=content)
-    assert answer.status_code == 400 and "how it was made" in answer.json()["error"]
+def test_a_file_without_a_state_of_ours_says_so(client, content):
+    answer = client.post("/api/create/restore", content=content).json()
+    assert answer["state"] is None and "how it was made" in answer["why"]
 
 
 def test_a_state_that_is_too_long_is_refused():

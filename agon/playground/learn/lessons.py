@@ -45,4 +45,5 @@ class Lesson:
         return {**asdict(self), "tasks": tasks}
 
 
+ORDER = ("optimal", "vanishing", "collapse", "wasserstein", "penalty", "smoothing", "ttur", "r3gan")
 LESSONS: tuple[Lesson, ...] = ()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
 import queue
 import struct
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -15,6 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agon.errors import UserError
+from agon.locale import translate
 from agon.playground.learn.arena import MOST_STEPS, Arena
 from agon.playground.learn.choices import MOST_STAGES, Shared, StageChoice
 from agon.playground.learn.measures import Reading
@@ -97,7 +100,14 @@ class Live:
         self.layers: set[str] = {"heat"}
         self.playing, self.speed, self.owed, self.pace = False, 0.0, 0.0, 0.0
         self.frame = self.drawn = 0
-        self.thread = threading.Thread(target=self._run, name="agon-live", daemon=True)
+        self.left = threading.Event()
+        context = contextvars.copy_context()  # the language of whoever plays
+        self.thread = threading.Thread(target=lambda: context.run(self._run), name="agon-live", daemon=True)
+
+    def leave(self) -> None:
+        """End the thread, in the middle of whatever it does."""
+        self.left.set()
+        self.order(None)
 
     def order(self, order: Order | None) -> bool:
         """Hand over an order (None: leave). False where the page gives more of them than can be carried out."""
@@ -121,13 +131,17 @@ class Live:
                     self._show()
         except _Leave:
             pass
+        except Exception as error:  # a fault of ours: the page is told, the terminal says more
+            traceback.print_exc()
+            why = translate("Something broke here ({kind}). The terminal that agon play was started in says more.").format(kind=type(error).__name__)
+            self._say({"type": "closed", "error": why})
         finally:  # whatever happened here, the page must not wait for ever
             self.end()
 
     dirty, shown, measured = False, 0.0, 0.0
 
     def _obey(self) -> None:
-        """Carry out what was ordered; wait for it where there is nothing else to do. Of several seeks only the last counts."""
+        """Carry out what was ordered; wait for it where there is nothing else to do. Of several seeks in a row only the last counts."""
         wait = 0.0 if self.playing and self.frame - self.drawn < UNDER_WAY else FRAME_SECONDS if self.dirty or self.playing else 1.0
         waiting: list[Order | None] = []
         with contextlib.suppress(queue.Empty):
@@ -136,9 +150,9 @@ class Live:
                 waiting.append(self.orders.get_nowait())
         for index, order in enumerate(waiting):
             self.heard = time.perf_counter()
-            if order is None:
+            if order is None or self.left.is_set():
                 raise _Leave
-            if isinstance(order, Seek) and any(isinstance(later, Seek) for later in waiting[index + 1 :]):
+            if isinstance(order, Seek) and _seeks(waiting[index + 1 :]):
                 continue
             try:
                 self._do(order)
@@ -162,8 +176,7 @@ class Live:
             self.counted, self.counted_at = self.arena.step, self.since
         elif isinstance(order, Step):
             self.playing = False
-            for _ in range(order.times):
-                self.arena.move(order.who)
+            self._go(order.who, order.times)
             self._look(order.who)
         elif isinstance(order, Seek):
             self.playing = False
@@ -176,6 +189,8 @@ class Live:
 
     def _open(self, order: Open) -> None:
         self.playing = False
+        if sum(times for _, times in order.course) > MOST_STEPS:
+            raise UserError("The course is longer than {most} steps, which is as long as a game is remembered. Expected a shorter one.", most=MOST_STEPS)
         arena = Arena(order.shared, order.stages)
         self.arena, self.first = arena, True
         self.curves: list[list[list]] = [[] for _ in arena.stages]  # step, d_loss, g_loss, gradient, js, w1, modes
@@ -192,11 +207,17 @@ class Live:
         })  # fmt: skip
         self._look("b")
         for who, times in order.course:
-            for _ in range(times):
-                arena.move(who)
-                if time.perf_counter() - self.measured > MEASURE_SECONDS:
-                    self._look(who)
+            self._go(who, times)
             self._look(who)
+
+    def _go(self, who: str, times: int) -> None:
+        """Steps that were ordered, measured now and then on the way, as long as somebody is there."""
+        for _ in range(times):
+            if self.left.is_set():
+                raise _Leave
+            self.arena.move(who)
+            if time.perf_counter() - self.measured > MEASURE_SECONDS:
+                self._look(who)
 
     def _play(self) -> None:
         """Some steps: as many as the pace owes, for at most a slice of time."""
@@ -281,6 +302,11 @@ class Live:
 
     def _say(self, message: dict) -> None:
         self.send(json.dumps(plain(message), ensure_ascii=False))
+
+
+def _seeks(later: list[Order | None]) -> bool:
+    """Whether the next of these orders that does anything to the game is a seek."""
+    return isinstance(next((order for order in later if not isinstance(order, Ack | Layers)), None), Seek)
 
 
 class _Leave(Exception):

@@ -119,11 +119,15 @@ def _add_looks(routes: APIRouter, desk: Desk) -> None:
 
     @routes.post("/create/restore")
     async def restore(request: Request) -> dict[str, Any]:
-        """The state that an exported file (the body) carries."""
-        kept = keepsake.read(await desk.body(request, MOST_UPLOAD))
+        """The state that an exported file (the body) carries; without one ``state`` is null and ``why`` says so."""
+        content = await desk.body(request, MOST_UPLOAD)
+        try:
+            kept = keepsake.read(content)
+        except UserError as error:
+            return {"state": None, "run": None, "name": "", "why": str(error)}
         known = {entry.id for entry in desk.library.entries()}
         run = kept.get("run")
-        return {"state": kept["state"], "run": run if run in known else None, "name": str(kept.get("name", ""))[:200]}
+        return {"state": kept["state"], "run": run if run in known else None, "name": str(kept.get("name", ""))[:200], "why": ""}
 
 
 def _add_sheets(routes: APIRouter, desk: Desk) -> None:

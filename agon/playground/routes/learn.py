@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from agon.playground.learn import choices
 from agon.playground.learn.choices import BY_NAME, MOST_STAGES, OBJECTIVES, ObjectiveName, Shared, StageChoice
 from agon.playground.learn.data import GIVEN, KINDS, MOST_POINTS
 from agon.playground.learn.lessons import LESSONS
-from agon.playground.learn.live import LAYERS, Live, order_of
+from agon.playground.learn.live import LAYERS, Live, Order, order_of
 from agon.playground.routes.shell import PROBLEMS
 
 MOST_LEARNERS = 8
 MOST_UNSENT = 32
+PATIENCE_SECONDS = 5.0
+"""How long a page's orders wait for a game that does something long; then they are dropped, so that it is noticed when the page leaves."""
 
 
 class Code(BaseModel):
@@ -64,6 +67,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.websocket("/play")
     async def play(socket: WebSocket) -> None:
         await socket.accept()
+        learners.difference_update([each for each in learners if each.left.is_set() and not each.thread.is_alive()])
         if len(learners) >= MOST_LEARNERS:
             await socket.send_json({"type": "closed", "error": translate("Too many games are being played here. Close another page first.")})
             return await socket.close(1013)
@@ -85,9 +89,7 @@ def router(desk: Desk) -> APIRouter:
         try:
             await _converse(socket, live, unsent)
         finally:
-            while not live.order(None):
-                live.orders.get_nowait()
-            learners.discard(live)
+            live.leave()
 
     return routes
 
@@ -112,6 +114,7 @@ async def _converse(socket: WebSocket, live: Live, unsent: asyncio.Queue) -> Non
 
 
 async def _listen(socket: WebSocket, live: Live) -> None:
+    keeping_up = True
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -121,8 +124,19 @@ async def _listen(socket: WebSocket, live: Live) -> None:
         except UserError as error:
             await socket.send_json({"type": "error", "error": str(error)})
             continue
-        while not live.order(order):
-            await asyncio.sleep(0.02)  # the page's next orders wait on its side of the connection
+        keeping_up = await _hand(live, order, PATIENCE_SECONDS if keeping_up else 0)
+        if not keeping_up:
+            await socket.send_json({"type": "error", "error": translate("More was ordered than can be carried out, and the last order was dropped.")})
+
+
+async def _hand(live: Live, order: Order, seconds: float) -> bool:
+    """Whether the game has taken an order. Meanwhile the page's next ones wait on its side of the connection."""
+    until = time.monotonic() + seconds
+    while not live.order(order):
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(0.02)
+    return True
 
 
 def _objective(objective: choices.Objective) -> dict[str, Any]:

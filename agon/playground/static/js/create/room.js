@@ -125,6 +125,7 @@ class Room {
     try {
       const { blob } = await upload("/api/create/restore", file);
       const kept = JSON.parse(await blob.text());
+      if (!kept.state) return this.view?.take ? this.view.take(file) : this.say(kept.why, true);
       const words = kept.run ? t("Restored from {file}.", { file: file.name }) : t("{file} was made with {name}, which is not here.", { file: file.name, name: kept.name });
       this.say(words, !kept.run);
       if (kept.run) {
@@ -134,8 +135,7 @@ class Room {
         state.go(`#create?${values}`);
       }
     } catch (error) {
-      if (this.view?.take) this.view.take(file);
-      else this.say(error.message, true);
+      this.say(error.message, true);
     }
   }
 

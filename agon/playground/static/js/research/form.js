@@ -118,6 +118,7 @@ export function trainingForm(app, acts) {
 
   /** Another preset or other data: what was not touched shows the values that will hold. */
   function refit() {
+    if (!game) return; // the first one is still on its way
     const data = offer.data.find((one) => one.id === parts.data.get());
     parts.dataNote.textContent = data?.note ?? "";
     const chosen = game.presets.find((one) => one.name === parts.preset.get());

@@ -1,0 +1,1 @@
+"""Following, comparing and starting trainings: what the files of a run folder say, read as they grow."""
