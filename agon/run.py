@@ -516,7 +516,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             return config
     except (FileNotFoundError, NotADirectoryError):
         raise UserError("{folder} is no run folder: it has no config.json. Expected a folder that 'agon train' wrote.", folder=folder) from None
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         pass
     raise UserError("{folder}/config.json cannot be read. Expected the file that 'agon train' wrote; restore it.", folder=folder)
 

@@ -21,6 +21,7 @@ from agon.errors import UserError
 from agon.locale import translate
 from agon.playground.desk import Desk
 from agon.playground.guard import Guard, Rules
+from agon.playground.library import as_text
 
 STATIC = Path(__file__).with_name("static")
 ROOMS = ("shell", "learn", "create", "research")
@@ -73,7 +74,7 @@ def _serve_files(app: FastAPI, files: dict[str, tuple[bytes, str, str]]) -> None
 
 
 def _answer(status: int, why: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": why}, status_code=status, headers=headers)
+    return JSONResponse({"error": as_text(why)}, status_code=status, headers=headers)
 
 
 async def _http(request: Request, error: PlainHTTPException) -> Response:

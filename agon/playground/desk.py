@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,6 @@ from fastapi import HTTPException, Request, Response
 from agon.locale import translate
 from agon.playground.jobs import MOST_WAITING, Job, Made, Queue, QueueFull
 from agon.playground.library import Library, id_of
-
-LOOK_SECONDS = 0.5
-"""How often a request that waits looks whether its client is still there."""
 
 
 class Desk:
@@ -36,11 +34,12 @@ class Desk:
     async def answer(self, request: Request, kind: str, work: Callable[[Job], Made]) -> Response:
         """Put work in the line, wait for it and answer with what it made. A client that goes away takes its job back."""
         job = self.submit(kind, work, once=True)
+        waits = [asyncio.ensure_future(each) for each in (self.queue.wait(job), _gone(request))]
         try:
-            while not await self.queue.wait(job, LOOK_SECONDS):
-                if await request.is_disconnected():
-                    break
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for each in waits:
+                each.cancel()
             if not job.ended:
                 self.queue.cancel(job)
         return result_of(job)
@@ -59,6 +58,12 @@ class Desk:
 
     def close(self) -> None:
         self.queue.close()
+
+
+async def _gone(request: Request) -> None:
+    """Ends when the client goes away. A slider gives up many requests in a second, and none of them may be drawn before the newest."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def result_of(job: Job) -> Response:

@@ -6,6 +6,7 @@ Pages and programs know a run by an id that is made here; nothing that a client 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -37,7 +38,12 @@ def id_of(folder: Path) -> str:
     """The same id in every launch: a readable part, and a hash of where the folder lies."""
     from agon.run import slug
 
-    return f"{slug(folder.name)[:40]}-{hashlib.sha256(str(folder).encode()).hexdigest()[:10]}"
+    return f"{slug(folder.name)[:40]}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}"
+
+
+def as_text(found: str) -> str:
+    """What can be sent as UTF-8: bytes of a file's name and halves of characters that are no text become question marks."""
+    return found.encode("utf-8", "replace").decode()
 
 
 class Library:
@@ -88,7 +94,8 @@ class Library:
         return [run for path in inner for run in (self._below(path, depth - 1) if depth > 1 else [path] if _is_run(path) else [])]
 
     def _name(self, folder: Path) -> str:
-        return str(folder.relative_to(self.root)) if folder != self.root and folder.is_relative_to(self.root) else folder.name
+        inner = folder != self.root and folder.is_relative_to(self.root)
+        return as_text(str(folder.relative_to(self.root)) if inner else folder.name)
 
 
 def _is_run(folder: Path) -> bool:

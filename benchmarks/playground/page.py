@@ -2,8 +2,8 @@
 
 cold: a fresh profile opens the printed address; ms until the first real measure of the first game stands on the page. feedback: the longest time from an input
 (click, key, slider) to the next paint, by the browser's own event timing (which counts from 16 ms up), over a tour of the Learn room while the game plays.
-live: steps and frames a second of one game and of four, hidden width 32, all layers on, as fast as it goes. slider: ms from moving the truncation (or seed)
-slider to the new picture on the canvas, 64x64 generator, the server's samples included; p95. log: a run with 100,000 points: ms of the server's answer and of
+live: steps and frames a second of one game and of four, hidden width 32, all layers on, as fast as it goes. slider: ms from moving a control
+to the new pictures on the page, 64x64 DCGAN, the server's samples included; p95. log: a run with 100,000 points: ms of the server's answer and of
 drawing the page's charts.
 """
 
@@ -121,6 +121,79 @@ def live(browser, server, rounds: int) -> dict:
     return result
 
 
+def slider(browser, server, rounds: int) -> dict:
+    """A drag: the seed of a 64x64 generator is changed by its arrow keys; from the key to the first painted sheet that shows it."""
+    import urllib.request
+
+    with urllib.request.urlopen(urllib.request.Request(server.base + "/api/create/runs", headers={"X-Agon-Token": server.token})) as answer:
+        run = next(each["id"] for each in json.load(answer)["runs"] if each["name"] == "dcgan64")
+    result = {}
+    for count in (4, 16):
+        times = []
+        for _ in range(rounds):
+            with profile(browser) as page:
+                page.goto(server.address)
+                page.goto(f"{server.base}/#create?run={run}&n={count}")
+                until(page, "Number(document.querySelector('[data-testid=sheet]')?.dataset.painted ?? 0) > 0")
+                times += page.evaluate(DRAG)
+        ordered = sorted(times)
+        result[f"{count}_cells"] = spread(times, "ms") | {"p95": round(ordered[int(0.95 * len(ordered))], 1), "moves": len(ordered)}
+    return result
+
+
+def log(browser, server, rounds: int) -> dict:
+    """A run with 100,000 points: the answer with its curves, and drawing one chart of them (uPlot, in the page)."""
+    import urllib.request
+
+    def ask(path: str) -> bytes:
+        with urllib.request.urlopen(urllib.request.Request(server.base + path, headers={"X-Agon-Token": server.token})) as answer:
+            return answer.read()
+
+    runs = json.loads(ask("/api/research/runs"))["runs"]
+    name = next(each["id"] for each in runs if each["name"] == "long")
+    for _ in range(200):  # the server reads a long log in parts, between which it answers
+        if not next(each for each in json.loads(ask("/api/research/runs"))["runs"] if each["name"] == "long").get("reading"):
+            break
+        time.sleep(0.1)
+    answers, drawn = [], []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        ask(f"/api/research/runs/{name}/log?most=1000")
+        answers.append(1000 * (time.perf_counter() - begun))
+        with profile(browser) as page:
+            page.goto(server.address)
+            page.goto(f"{server.base}/#research?run={name}")
+            until(page, "document.querySelectorAll('.uplot canvas').length > 1")
+            drawn.append(page.evaluate(DRAW))
+    return {"answer": spread(answers, "ms"), "draw_100k_points": spread(drawn, "ms")}
+
+
+DRAG = """async () => {
+  const sheet = document.querySelector('[data-testid=sheet]'), field = document.querySelector('[data-testid=seed]'), times = [];
+  for (let move = 1; move <= 25; move += 1) {
+    const before = Number(sheet.dataset.painted), begun = performance.now();
+    field.value = String(move * 17);
+    field.dispatchEvent(new Event('change', { bubbles: true }));
+    while (Number(sheet.dataset.painted) === before) await new Promise((resolve) => setTimeout(resolve, 2));
+    await new Promise((resolve) => requestAnimationFrame(resolve));
+    times.push(performance.now() - begun);
+  }
+  return times.slice(5);
+}"""
+DRAW = """async () => {
+  const { chart } = await import('/static/js/core/plot.js');
+  const x = Array.from({ length: 100000 }, (_, i) => i), values = x.map((i) => Math.sin(i / 900) + ((i * 2654435761) % 1000) / 1000);
+  const node = document.createElement('div');
+  node.style.width = '800px';
+  document.querySelector('main').prepend(node);
+  await new Promise((resolve) => requestAnimationFrame(resolve));
+  const begun = performance.now();
+  chart(node, { title: 'long', x, series: [{ label: 'value', colour: '--critic', values }] });
+  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  return performance.now() - begun;
+}"""
+
+
 def profile(browser, script: str = ""):
     import contextlib
 
@@ -143,7 +216,7 @@ def spread(values: list[float], unit: str) -> dict:
     return {"unit": unit, "median": round(statistics.median(ordered), 1), "min": round(ordered[0], 1), "max": round(ordered[-1], 1), "rounds": len(ordered)}
 
 
-CASES = {"cold": cold, "feedback": feedback, "live": live}
+CASES = {"cold": cold, "feedback": feedback, "live": live, "slider": slider, "log": log}
 
 
 def main() -> None:
@@ -161,6 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root, sync_playwright() as driver:
         prepare(Path(root))
         with playing(runs=Path(root)) as server:
+            time.sleep(5)  # the server loads torch meanwhile, as it does while a browser starts
             browser = driver.chromium.launch(executable_path=path, args=QUIET)
             for case in options.cases.split(","):
                 results["results"][case] = CASES[case](browser, server, options.rounds)

@@ -1,10 +1,8 @@
-"""agon translate and agon play as a user meets them, with games whose output is known in closed form: the negative of what came in."""
+"""agon translate as a user meets it, with games whose output is known in closed form: the negative of what came in."""
 
-import http.client
 import io
 import json
 import sys
-import threading
 import zipfile
 from pathlib import Path
 
@@ -15,8 +13,7 @@ from PIL import Image
 import agon
 from agon import cli
 from agon.data.pictures import BadPicture
-from agon.errors import Unavailable, UserError
-from agon.playground.translator import MOST_BYTES, Playground
+from agon.errors import Unavailable
 from agon.translation import files, films
 from agon.translation.translator import Translator, Wishes
 
@@ -396,58 +393,3 @@ def test_pictures_that_would_change_each_other_go_alone(runs):
     coupled = Translator(run, Wishes())
     coupled.run = type("Coupled", (), {"translate": lambda self, source, **how: source - source.mean((0, 2, 3), keepdim=True)})()
     assert not coupled.fits_together(first, second)
-
-
-# --- play -----------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def playground(runs):
-    with Playground(agon.load(runs / "grey", game=str(runs / "negative.py"))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def request(server, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
-    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-    answer = connection.getresponse()
-    found = answer.status, answer.read(), answer
-    connection.close()
-    return found
-
-
-def test_the_page_asks_nothing_of_the_outside_and_translates(playground):
-    status, page, answer = request(playground, "GET", playground.address.partition(str(playground.server_port))[2])
-    assert status == 200 and b"http" not in page and b"backward" in page and b"id=derive" in page
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    photo = noise(12, 9, 3)
-    status, made, answer = request(playground, "POST", "/translate?seed=1", files.as_file(photo, ".png"), X_Token=playground.token)
-    assert status == 200 and answer.headers["Content-Type"] == "image/png"
-    assert (np.asarray(Image.open(io.BytesIO(made))) == 255 - grey(photo)[..., None]).all()
-    status, made, _ = request(playground, "POST", "/translate?direction=backward", files.as_file(photo, ".png"), X_Token=playground.token)
-    assert (np.asarray(Image.open(io.BytesIO(made))) == 255 - photo[..., 0]).all()
-
-
-def test_strangers_and_nonsense_are_turned_away(playground):
-    token, data = playground.token, files.as_file(noise(8, 8, 3), ".png")
-    assert playground.server_address[0] == "127.0.0.1"
-    assert request(playground, "GET", "/")[0] == 403
-    assert request(playground, "GET", f"/?token={token}", Host="evil.example")[0] == 403
-    assert request(playground, "POST", "/translate", data)[0] == 403
-    assert request(playground, "POST", "/translate", data, X_Token=token, Host="evil.example")[0] == 403
-    assert request(playground, "GET", f"/etc/passwd?token={token}")[0] == 404
-    assert request(playground, "POST", "/other", data, X_Token=token)[0] == 404
-    assert request(playground, "POST", "/translate", None, X_Token=token, Content_Length=str(MOST_BYTES + 1))[0] == 413
-    status, why, _ = request(playground, "POST", "/translate", b"no picture", X_Token=token)
-    assert status == 400 and "not a picture" in json.loads(why)["error"]
-    assert request(playground, "POST", "/translate?class=3", data, X_Token=token)[0] == 400
-    assert request(playground, "POST", "/translate", data, X_Token=token)[0] == 200  # and it still plays
-
-
-def test_what_starts_from_noise_is_not_played_here(runs, tmp_path):
-    agon.train("dcgan", data=str(runs / "data"), preset="tiny", out=tmp_path / "run", steps=1, data_options={"size": (8, 8)})
-    with pytest.raises(UserError, match="agon sample"):
-        Playground(agon.load(tmp_path / "run"))
-    assert cli.main(["translate", "run", "-"]) == 2

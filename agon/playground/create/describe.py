@@ -8,7 +8,7 @@ from agon.data.inputs import is_recipe
 from agon.data.source import DataSpec
 from agon.errors import UserError
 from agon.locale import translate
-from agon.playground.library import Entry
+from agon.playground.library import Entry, as_text
 from agon.run import Run, read_config, spec_from
 
 CONTROLS: dict[str, dict[str, Any]] = {
@@ -27,11 +27,11 @@ def listed(entry: Entry) -> dict[str, Any]:
         config = read_config(entry.folder)
         spec = spec_from(config["data"]["spec"])
         newest = max((int(path.name) for path in (entry.folder / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
-        found |= {"game": str(config["game"]), "kind": spec.kind, "shape": list(spec.shape), "images": newest}
+        found |= {"game": as_text(str(config["game"])), "kind": spec.kind, "shape": list(spec.shape), "images": newest}
         if not newest and not (entry.folder / "checkpoints").is_dir():
             found["error"] = translate("There is no checkpoint yet.")
     except (UserError, OSError, AssertionError, TypeError) as error:
-        found["error"] = " ".join(str(error).split())
+        found["error"] = as_text(" ".join(str(error).split()))
     return found
 
 

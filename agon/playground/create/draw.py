@@ -35,7 +35,8 @@ def pictures(run: Run, cells: Sequence[Cell], controls: dict[str, Any]) -> Tenso
     if run.spec.kind == "points":
         return torch.stack([scatter(run.sample(SCATTER_POINTS, seed=cell.seed, **_labelled(cell), **controls), size=SCATTER) for cell in cells])
     game = run.game
-    if not hasattr(game, "from_start") or game.config.sampling_statistics == "batch":  # such statistics would let the cells see each other
+    alone = not hasattr(game, "from_start") or game.config.sampling_statistics == "batch"  # such statistics would let the cells see each other
+    if alone or controls.get("noise") == "random":  # which a seed draws after its latent
         return to_uint8(torch.cat([run.sample(1, seed=cell.seed, **_labelled(cell), **controls) for cell in cells]))
     return to_uint8(game.from_start(*_joined([start(run, cell) for cell in cells]), **controls).cpu())
 
@@ -111,7 +112,7 @@ def strip(made: Tensor) -> bytes:
 
 def sheet(made: Tensor, columns: int) -> bytes:
     """A PNG grid of the pictures; a single one in its own size where ``columns`` is 0."""
-    return png(made[0]) if columns == 0 and len(made) == 1 else png(grid(made, columns=columns or None))
+    return png(made[0]) if columns == 0 and len(made) == 1 else png(grid(made, columns=min(columns, len(made)) or None))
 
 
 def _through_styles(run: Run, one: Start, other: Start, fractions: Tensor, condition: Tensor | None, controls: dict[str, Any]) -> Tensor:

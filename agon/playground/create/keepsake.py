@@ -1,7 +1,8 @@
 """How a file was made, inside the file: an export that is dropped back into the room brings its state back.
 
 The note is ASCII text, ``agon-state:`` and JSON in URL-safe base64, ended by a full stop: an iTXt chunk "agon" of a PNG, the comment of a GIF, the comment
-in an MP4's metadata. Reading looks for that text and decodes no picture.
+in an MP4's metadata, the comment of the ZIP archive that an NPZ is, the last line of a CSV (a comment, which numpy skips; pandas with ``comment="#"``).
+Reading looks for that text and decodes no picture.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import zlib
 from typing import Any
 
 from agon.errors import UserError
+from agon.playground.library import as_text
 
 MOST = 16_000
 """Characters of a note."""
 MARK = b"agon-state:"
 _NOTE = re.compile(re.escape(MARK) + rb"([A-Za-z0-9_=-]{1,16000})\.")
+_COMMENT = re.compile(rb"\x21\xfe[\x0b-\xff]" + re.escape(MARK), re.DOTALL)
 
 
 def note(**what: Any) -> str:
@@ -39,6 +42,20 @@ def in_png(content: bytes, text: str) -> bytes:
     return content[:end] + struct.pack(">I", len(chunk)) + body + struct.pack(">I", zlib.crc32(body)) + content[end:]
 
 
+def in_npz(content: bytes, text: str) -> bytes:
+    """An NPZ, which is a ZIP archive without a comment, with the note as its comment."""
+    assert content[-22:-18] == b"PK\5\6" and content[-2:] == b"\0\0"
+    return content[:-2] + struct.pack("<H", len(text)) + text.encode()
+
+
+def in_csv(content: bytes, text: str) -> bytes:
+    """A table with the note as a comment after its last line."""
+    return content + b"# " + text.encode() + b"\n"
+
+
+WRITERS = {"png": in_png, "npz": in_npz, "csv": in_csv}
+
+
 def read(content: bytes) -> dict[str, Any]:
     """The note in a file: ``state``, ``run``, ``name``, ``images``. Raises UserError where there is none."""
     found = _NOTE.search(_joined_comment(content) if content[:4] == b"GIF8" else content)
@@ -47,20 +64,24 @@ def read(content: bytes) -> dict[str, Any]:
             kept = json.loads(base64.urlsafe_b64decode(found[1]))
         except (ValueError, binascii.Error, RecursionError):
             kept = None
-        if isinstance(kept, dict) and isinstance(kept.get("state"), str) and kept["state"].startswith("#create") and len(kept["state"]) <= MOST:
+        if isinstance(kept, dict) and _whole(kept):
             return kept
-    raise UserError("This file does not say how it was made. Expected a PNG, GIF or MP4 that was saved in this room.")
+    raise UserError("This file does not say how it was made. Expected a picture, film or table that was saved in this room.")
+
+
+def _whole(kept: dict[str, Any]) -> bool:
+    """Whether all that is used of a note is text, and its state one of this room."""
+    state, run, name = (kept.get(each, "") for each in ("state", "run", "name"))
+    texts = all(isinstance(each, str) and as_text(each) == each for each in (state, run, name))
+    return texts and state.startswith("#create") and len(state) <= MOST
 
 
 def _joined_comment(content: bytes) -> bytes:
     """A GIF's comment, whose text is cut into blocks of at most 255 bytes; empty where none is ours."""
-    at = content.find(b"\x21\xfe")
-    while at >= 0:
-        place, parts = at + 2, []
-        while place < len(content) and content[place] and sum(map(len, parts)) <= MOST:
-            parts.append(content[place + 1 : place + 1 + content[place]])
-            place += 1 + content[place]
-        if parts and parts[0].startswith(MARK):
-            return b"".join(parts)
-        at = content.find(b"\x21\xfe", at + 2)
-    return b""
+    start = _COMMENT.search(content)  # one of ours, or none: a file full of comments must not be read over and over
+    place, parts, size = start.start() + 2 if start else len(content), [], 0
+    while place < len(content) and content[place] and size <= MOST:
+        parts.append(content[place + 1 : place + 1 + content[place]])
+        size += len(parts[-1])
+        place += 1 + content[place]
+    return b"".join(parts)

@@ -133,7 +133,7 @@ def _add_looks(routes: APIRouter, desk: Desk) -> None:
 def _add_sheets(routes: APIRouter, desk: Desk) -> None:
     @routes.post("/sample", response_class=Response, responses=PICTURE)
     async def sample(request: Request, ask: SampleAsk) -> Response:
-        """The file that ``agon sample`` writes; with ``plain`` false a PNG also says how it was made."""
+        """The file that ``agon sample`` writes; with ``plain`` false it also says how it was made."""
         return await desk.answer(request, "sample", partial(_sample, desk, ask))
 
     @routes.post("/create/cells", response_class=Response, responses=PICTURE)
@@ -162,9 +162,9 @@ def _sample(desk: Desk, ask: SampleAsk, job: Job) -> Made:
     run = opened(desk, ask, ask.n)
     if ask.form == "csv" and run.spec.kind != "points":
         raise UserError("Pictures are not written as CSV. Expected png or npz.")
-    label = {} if ask.label is None else {"label": str(ask.label)}
+    label = {} if ask.label is None else {"label": ask.label}  # its place, not its name: classes may be called "1", "2", "3"
     content = encoded(run.sample(ask.n, seed=ask.seed, **label, **ask.controls), f".{ask.form}")
-    return Made(content if ask.plain or ask.form != "png" else keepsake.in_png(content, _note(desk, ask, run)), TYPES[ask.form], _about(run))
+    return Made(content if ask.plain else keepsake.WRITERS[ask.form](content, _note(desk, ask.run, ask.state, run)), TYPES[ask.form], _about(run))
 
 
 def _strip(desk: Desk, ask: CellsAsk, job: Job) -> Made:
@@ -175,7 +175,7 @@ def _strip(desk: Desk, ask: CellsAsk, job: Job) -> Made:
 def _sheet(desk: Desk, ask: SheetAsk, job: Job) -> Made:
     run = opened(desk, ask, len(ask.cells))
     content = draw.sheet(draw.pictures(run, _cells(ask.cells), ask.controls), ask.columns)
-    return Made(keepsake.in_png(content, _note(desk, ask, run)), TYPES["png"], _about(run))
+    return Made(keepsake.in_png(content, _note(desk, ask.run, ask.state, run)), TYPES["png"], _about(run))
 
 
 def _between(desk: Desk, ask: BetweenAsk, job: Job) -> Made:
@@ -193,7 +193,7 @@ def _walk(desk: Desk, ask: WalkAsk, job: Job) -> Made:
             job.progress = number / ask.frames
             yield frame
 
-    return Made(draw.film(counted(), ask.form, ask.scale, _note(desk, ask, run)), TYPES[ask.form], _about(run))
+    return Made(draw.film(counted(), ask.form, ask.scale, _note(desk, ask.run, ask.state, run)), TYPES[ask.form], _about(run))
 
 
 def _below(run: Run, made: torch.Tensor) -> Made:
@@ -207,8 +207,10 @@ def _add_translations(routes: APIRouter, desk: Desk) -> None:
     async def translated(
         request: Request, run: Annotated[str, Query(min_length=1, max_length=80)], seed: Annotated[int, Query(ge=0, lt=1 << 31)] = 0,
         label: Annotated[str | None, Query(max_length=200)] = None, direction: Annotated[str | None, Query(max_length=40)] = None, derive: bool = False,
+        state: Annotated[str, Query(max_length=8000)] = "",
     ) -> Response:  # fmt: skip
-        """A picture file (the body) through a translator: what ``agon translate`` writes for it as PNG."""
+        """A picture file (the body) through a translator: what ``agon translate --max-side 1024`` writes for it as PNG; with a ``state`` it also
+        says how it was made."""
         desk.library.entry(run)
         given = await desk.body(request, MOST_UPLOAD)
         plain = await decode.picture(given)
@@ -219,7 +221,8 @@ def _add_translations(routes: APIRouter, desk: Desk) -> None:
             # a label map's numbers are in its palette: it is read as it came, once the child has found it to be a picture of bearable size
             taken = translator.open(given if translator.kind == "map" and not derive else plain)
             job.check()
-            return Made(as_file(translator.finish(translator(taken.source)[0], taken), ".png"), TYPES["png"], _about(at_work))
+            content = as_file(translator.finish(translator(taken.source)[0], taken), ".png")
+            return Made(keepsake.in_png(content, _note(desk, run, state, at_work)) if state else content, TYPES["png"], _about(at_work))
 
         return await desk.answer(request, "translate", work)
 
@@ -243,15 +246,16 @@ def _add_translations(routes: APIRouter, desk: Desk) -> None:
 def opened(desk: Desk, ask: Ask, count: int) -> Run:
     """The run, if it can be asked for so much and in this way. Raises HTTPException 404 and UserError."""
     run = desk.library.run(ask.run)
+    game = run.game  # opened now, so that the images its weights have seen are known to whoever notes them
     height, width = run.spec.shape[1:] if run.spec.kind == "image" else (draw.SCATTER, draw.SCATTER)
     if count * height * width > MOST_PIXELS:
         most = max(1, MOST_PIXELS // (height * width))
         raise UserError("{count} pictures of {width}x{height} pixels are too many at once. Expected at most {most}: ask for fewer, or smaller ones.",
                         count=count, width=width, height=height, most=most)  # fmt: skip
     for name, value in ask.controls.items():
-        if name not in run.game.controls or name not in CONTROLS:
+        if name not in game.controls or name not in CONTROLS:
             raise UserError("This run cannot be asked for '{name}'. Expected some of: {known}.", name=name,
-                            known=", ".join(each for each in run.game.controls if each in CONTROLS) or "-")  # fmt: skip
+                            known=", ".join(each for each in game.controls if each in CONTROLS) or "-")  # fmt: skip
         if isinstance(value, str) != ("choices" in CONTROLS[name]):
             raise UserError("'{name}' cannot be {value}. Expected {what}.", name=name, value=value, what=", ".join(CONTROLS[name].get("choices", ["0.5"])))
     return run
@@ -261,10 +265,10 @@ def _cells(asked: list[CellAsk]) -> list[draw.Cell]:
     return [draw.Cell(each.seed, each.label) for each in asked]
 
 
-def _note(desk: Desk, ask: SampleAsk | SheetAsk | WalkAsk, run: Run) -> str:
-    if not ask.state.startswith("#create"):
+def _note(desk: Desk, name: str, state: str, run: Run) -> str:
+    if not state.startswith("#create"):
         raise UserError("The state to keep in the file is missing. Expected the page's address from its '#create' on.")
-    return keepsake.note(state=ask.state, run=ask.run, name=desk.library.entry(ask.run).name, images=run._loaded)
+    return keepsake.note(state=state, run=name, name=desk.library.entry(name).name, images=run._loaded)
 
 
 def _about(run: Run) -> dict[str, str]:

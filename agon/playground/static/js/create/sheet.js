@@ -90,7 +90,10 @@ export class SheetView {
 
   /** The other exports are those of the command line, which draws all samples of one seed. */
   commandText() {
-    return t("The files of: agon sample RUN -n {n} --seed {seed}", { n: this.count, seed: this.seed });
+    const words = [`-n ${this.count}`, `--seed ${this.seed}`];
+    if (this.label !== null) words.push(`--class ${this.run.classes[this.label]}`);
+    for (const [name, value] of Object.entries(this.controls)) words.push(`--${name} ${value}`);
+    return t("The samples of: agon sample RUN {options}", { options: words.join(" ") });
   }
 
   controlField(control) {
@@ -147,7 +150,7 @@ export class SheetView {
 
   change(values, redraw = false) {
     Object.assign(this, values);
-    if ("seed" in values || "count" in values) this.command.textContent = this.commandText();
+    this.command.textContent = this.commandText();
     if (redraw) {
       this.locked = new Map([...this.locked].filter(([index]) => index < this.count));
       this.drawCells();
@@ -209,7 +212,7 @@ export class SheetView {
   async export(form) {
     const columns = Math.round(Math.sqrt(this.count));
     const sheet = { run: this.run.id, cells: this.all(), controls: this.controls, columns, state: this.kept() };
-    const numbers = { run: this.run.id, n: this.count, seed: this.seed, label: this.label, controls: this.controls, form };
+    const numbers = { run: this.run.id, n: this.count, seed: this.seed, label: this.label, controls: this.controls, form, ...(form === "png" ? {} : { plain: false, state: this.kept() }) };
     try {
       const { blob } = form === "sheet" ? await postForBlob("/api/create/sheet", sheet) : await postForBlob("/api/sample", numbers);
       save(blob, fileName(this.run.name, `seed${this.seed}`, form === "sheet" ? "png" : form));

@@ -29,7 +29,7 @@ export class TranslateView {
     this.problem = el("p", { class: "note bad", role: "alert", hidden: true, testid: "translate-problem" });
     this.before = el("img", { alt: t("Input"), testid: "before" });
     this.after = el("img", { alt: t("Output"), testid: "after" });
-    const keep = button({ label: t("Save picture"), icon: "download", testid: "save-picture", onClick: () => this.made && save(this.made, fileName(this.run.name, "translated", "png")) });
+    const keep = button({ label: t("Save picture"), icon: "download", testid: "save-picture", onClick: () => this.keep() });
     this.pair = el("div", { class: "pair", hidden: true, testid: "result" },
       el("figure", {}, this.before, el("figcaption", { text: t("Input") })),
       el("figure", {}, this.after, el("figcaption", { class: "spread" }, el("span", { text: t("Output") }), keep.node)));
@@ -86,12 +86,9 @@ export class TranslateView {
     const mine = (this.request = new AbortController());
     this.status.textContent = t("Translating ...");
     this.problem.hidden = true;
-    const { file, example } = this.given;
     try {
-      const asked = { run: this.run.id, seed: this.seed, label: this.run.classes.length ? this.label : null, direction: this.run.directions.length > 1 ? this.direction : null, derive: this.derive && !example ? "1" : null };
-      const { blob } = await upload("/api/translate", file, asked, { signal: mine.signal });
+      const { blob } = await upload("/api/translate", this.given.file, this.asked(), { signal: mine.signal });
       if (mine !== this.request) return;
-      this.made = blob;
       this.after.src = this.addressOf("after", blob);
       this.pair.hidden = false;
       this.status.textContent = t("Done.");
@@ -100,6 +97,25 @@ export class TranslateView {
       this.status.textContent = "";
       this.problem.textContent = error.message;
       this.problem.hidden = false;
+    }
+  }
+
+  asked() {
+    const { run } = this;
+    const derive = this.derive && !this.given.example ? "1" : null;
+    return { run: run.id, seed: this.seed, label: run.classes.length ? this.label : null, direction: run.directions.length > 1 ? this.direction : null, derive };
+  }
+
+  /** The same picture as a file that says with which settings it was made. */
+  async keep() {
+    if (!this.given) return;
+    this.write();
+    state.flush();
+    try {
+      const { blob } = await upload("/api/translate", this.given.file, { ...this.asked(), state: state.text() });
+      save(blob, fileName(this.run.name, "translated", "png"));
+    } catch (error) {
+      this.status.textContent = error.message;
     }
   }
 
