@@ -11,10 +11,11 @@ import threading
 import numpy as np
 import pytest
 
+from agon.errors import UserError
 from agon.playground.research import files
 from agon.playground.research.logs import Log, thin
 from agon.report import _onward, _verdicts
-from agon.train.lock import alone_in, held
+from agon.train.lock import LOCK, alone_in, held
 from agon.train.logger import Logger, read_log
 
 
@@ -260,20 +261,29 @@ def test_a_picture_behind_a_link_or_of_another_kind_is_not_handed_out(tmp_path):
     assert files.picture(run / "link.png", run) is None and files.picture(run / "text.png", run) is None and files.picture(run / "none.png", run) is None
 
 
-def test_a_lock_is_seen_and_no_training_is_turned_away_by_who_looks(tmp_path):
+def test_a_lock_is_seen_while_it_is_held(tmp_path):
     assert not held(tmp_path)
     with alone_in(tmp_path):
         assert held(tmp_path) and held(tmp_path)
     assert not held(tmp_path)
-    done = threading.Event()
-    lookers = [threading.Thread(target=lambda: [held(tmp_path) for _ in iter(done.is_set, True)]) for _ in range(3)]
-    for one in lookers:
-        one.start()
-    try:
-        for _ in range(200):
-            with alone_in(tmp_path):
-                pass
-    finally:
-        done.set()
-        for one in lookers:
-            one.join()
+    (tmp_path / LOCK).unlink()
+    (tmp_path / LOCK).mkdir()
+    assert not held(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock")
+def test_no_training_is_turned_away_by_who_looks(tmp_path, monkeypatch):
+    import fcntl
+
+    (tmp_path / LOCK).touch()
+    look = open(tmp_path / LOCK, "rb")  # noqa: SIM115 (closed in the middle of the wait)
+    fcntl.flock(look, fcntl.LOCK_SH)  # as held() has it, for a moment
+    monkeypatch.setattr("agon.train.lock.PATIENCE_SECONDS", 0.0)
+    with pytest.raises(UserError, match="by another process"), alone_in(tmp_path):
+        pass
+    monkeypatch.setattr("agon.train.lock.PATIENCE_SECONDS", 60.0)
+    leaving = threading.Timer(0.1, look.close)
+    leaving.start()
+    with alone_in(tmp_path):  # it waits, and gets in
+        assert held(tmp_path)
+    leaving.join()

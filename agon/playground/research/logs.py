@@ -221,7 +221,7 @@ class Log:
         with self.lock:
             start = bisect_left(self.ends, after) + 1 if after else 0
             found = start == 0 or start <= len(self.ends) and self.ends[start - 1] == after
-            rewound = bool(after) and (not found or False)
+            rewound = bool(after) and (not found or bool(known) and known != self.stamp)
             columns = thin({name: np.frombuffer(column)[0 if rewound else start :].copy() for name, column in self.columns.items()}, most)
             answer: dict[str, Any] = {name: columns.get(name, []) for name in PLAIN}
             for group in GROUPS:
