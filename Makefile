@@ -1,4 +1,5 @@
 # make demo    set up, train on real handwritten digits for about a minute, evaluate, show where the result is
+# make play    the playground in the browser: see a GAN play, use your runs, follow trainings
 # make test    set up, run every fast test
 # make test-browser   the playground in a real Chromium (Debian: apt-get install chromium)
 # make bench   repeat every measurement that is not in benchmarks/results yet (hours), fill the tables of the docs
@@ -7,13 +8,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-browser setup lint convergence bench clean
+.PHONY: demo play test test-browser setup lint convergence bench clean
 
 setup: .venv/.setup
 
 demo: .venv/.setup
 	$(BIN)/agon train r3gan --data digits --out runs/demo
 	$(BIN)/agon evaluate runs/demo
+
+play: .venv/.setup
+	$(BIN)/agon play
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 -rs -m "not slow and not browser"
@@ -33,7 +37,7 @@ convergence: .venv/.dev
 
 .venv/.setup: .venv/bin/python pyproject.toml constraints.txt
 	@echo "Installing Agon into .venv (PyTorch is large: this takes a minute or more) ..."
-	$(PIP) --editable '.[demo]'
+	$(PIP) --editable '.[demo,play]'
 	@touch $@
 
 .venv/.dev: .venv/.setup

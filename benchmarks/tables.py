@@ -413,6 +413,29 @@ def translation_speed_table(words: dict[str, str]) -> str:
     return table([words["case"], words["ratio"], words["ratio32"], words["bar"]], lines) + footer(content, words)
 
 
+def playground_table(words: dict[str, str]) -> str:
+    """What benchmarks/playground/page.py and load.py measured."""
+    content = load("playground")
+    if not content["results"]:
+        return words["none"]
+    found = {row["case"]: row for row in content["results"]}
+
+    def over(entry: dict, digits: int = 0) -> str:
+        return f"{entry['median']:.{digits}f} ({entry['min']:.{digits}f}–{entry['max']:.{digits}f})"
+
+    lines = [["cold page to the first numbers of a game", f"{over(found['cold'])} ms", f"< {found['cold']['bar']} ms"],
+             ["the slowest input of a tour, to the next paint", f"{over(found['feedback'])} ms", f"< {found['feedback']['bar']} ms"]]  # fmt: skip
+    for name, title in (("one", "live game"), ("one_wgan_gp", "live game, WGAN-GP with 5 critic steps"), ("four", "four live games")):
+        bar = "≥ {steps} steps, ≥ {frames} frames a second".format(**found["live"]["bar"]) if name == "one" else ""
+        lines.append([f"{title}, all layers", f"{over(found['live'][name]['steps'])} steps, {over(found['live'][name]['frames'])} frames a second", bar])
+    for count in ("4_cells", "16_cells"):
+        entry = found["slider"][count]
+        lines.append([f"control to {count.replace('_', ' ')}, 64x64 DCGAN", f"{over(entry)} ms, p95 {entry['p95']:.0f} ms", f"p95 ≤ {found['slider']['bar']} ms"])
+    lines.append(["a log of 100,000 points: the answer", f"{over(found['log']['answer'])} ms", f"< {found['log']['bar']} ms"])
+    lines.append(["100,000 points drawn in one chart", f"{over(found['log']['draw_100k_points'])} ms", f"< {found['log']['bar']} ms"])
+    return table(["what", "median (range)", words["bar"]], lines) + footer(content, words)
+
+
 def presets_table(game: str) -> str:
     """The presets of a game as its file states them, and the fields in which its defaults differ from those of other games."""
     sys.path.insert(0, str(ROOT))
@@ -447,7 +470,7 @@ def filled(path: Path) -> str:
     makers = {
         "digits": digits_table, "mixtures": mixtures_table, "speed": speed_table, "truth": truth_table, "metrics_speed": metrics_speed_table,
         "families": families_table, "few": few_table, "stylegan2_speed": stylegan2_speed_table, "translators": translators_table,
-        "translation_speed": translation_speed_table,
+        "translation_speed": translation_speed_table, "playground": playground_table,
     }  # fmt: skip
 
     def results(match: re.Match) -> str:

@@ -230,15 +230,15 @@ def main() -> None:
     path = chromium()
     if path is None:
         sys.exit("no Chromium: set AGON_CHROMIUM")
-    results: dict = {"machine": machine(), "command": "python benchmarks/playground/page.py", "bars": BARS, "results": {}}
+    results: dict = {"machine": machine(), "command": "python benchmarks/playground/page.py", "results": []}
     with tempfile.TemporaryDirectory() as root, sync_playwright() as driver:
         prepare(Path(root))
         with playing(runs=Path(root)) as server:
             time.sleep(5)  # the server loads torch meanwhile, as it does while a browser starts
             browser = driver.chromium.launch(executable_path=path, args=QUIET)
             for case in options.cases.split(","):
-                results["results"][case] = CASES[case](browser, server, options.rounds)
-                print(case, json.dumps(results["results"][case]), flush=True)
+                results["results"].append({"case": case, "bar": BARS[case], **CASES[case](browser, server, options.rounds)})
+                print(json.dumps(results["results"][-1]), flush=True)
             browser.close()
     if options.out:
         options.out.write_text(json.dumps(results, indent=1) + "\n")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from agon.errors import UserError
@@ -105,7 +105,7 @@ def _add_looks(routes: APIRouter, desk: Desk) -> None:
         return {"runs": [listed(entry) for entry in desk.library.entries()]}
 
     @routes.get("/create/runs/{run}")
-    async def one(request: Request, run: str) -> dict[str, Any]:
+    async def one(request: Request, run: Annotated[str, Path(min_length=1, max_length=80)]) -> dict[str, Any]:
         """A run with everything that it can be asked for; opens it."""
         entry = desk.library.entry(run)
         found: dict[str, Any] = {}

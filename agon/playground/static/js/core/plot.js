@@ -143,6 +143,7 @@ class Chart {
     ctx.clip();
     ctx.lineWidth = ratio;
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    ctx.textAlign = "left"; // uPlot leaves it centred
     for (const mark of this.data.marks ?? []) {
       const x = Math.round(plot.valToPos(mark.x, "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
