@@ -430,7 +430,8 @@ def playground_table(words: dict[str, str]) -> str:
         lines.append([f"{title}, all layers", f"{over(found['live'][name]['steps'])} steps, {over(found['live'][name]['frames'])} frames a second", bar])
     for count in ("4_cells", "16_cells"):
         entry = found["slider"][count]
-        lines.append([f"control to {count.replace('_', ' ')}, 64x64 DCGAN", f"{over(entry)} ms, p95 {entry['p95']:.0f} ms", f"p95 ≤ {found['slider']['bar']} ms"])
+        reached = f"{over(entry)} ms, p95 {entry['p95']:.0f} ms"
+        lines.append([f"control to {count.replace('_', ' ')}, 64x64 DCGAN", reached, f"p95 ≤ {found['slider']['bar']} ms"])
     lines.append(["a log of 100,000 points: the answer", f"{over(found['log']['answer'])} ms", f"< {found['log']['bar']} ms"])
     lines.append(["100,000 points drawn in one chart", f"{over(found['log']['draw_100k_points'])} ms", f"< {found['log']['bar']} ms"])
     return table(["what", "median (range)", words["bar"]], lines) + footer(content, words)

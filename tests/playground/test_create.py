@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +190,13 @@ def test_a_sheet_brings_its_state_back_and_shows_the_same_pixels(client, folder)
     with Image.open(io.BytesIO(answer.content)) as picture:
         picture.load()
         assert picture.text["agon"].startswith("agon-state:")
+    place, names = 8, []
+    while place < len(answer.content):  # every chunk has its length and its sum
+        length, name = struct.unpack_from(">I4s", answer.content, place)
+        body = answer.content[place + 4 : place + 8 + length]
+        assert struct.unpack_from(">I", answer.content, place + 8 + length)[0] == zlib.crc32(body)
+        names, place = [*names, name], place + 12 + length
+    assert names[-2:] == [b"iTXt", b"IEND"]
 
 
 def test_one_cell_is_saved_in_its_own_size(client):
