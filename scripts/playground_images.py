@@ -6,6 +6,8 @@ into docs/images/playground-ROOM-LANGUAGE.png. Needs Playwright and a Chromium, 
 
 import io
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,18 +17,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]
 from browsing import QUIET, chromium, playing, until  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-SIZE = {"width": 1320, "height": 860}
+WIDTH, HEIGHTS = 1320, {"learn": 1060, "create": 900, "research": 900}
 LEARN = "#learn?s0=non_saturating&s1=r3gan&layers=real,fake,heat,manifold&speed=0"
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
 
 
 def train(root: Path) -> None:
     """Runs to look at."""
-    import agon
-
-    agon.train("r3gan", data="digits", images=120_000, out=root / "r3gan-digits")
-    for name in ("dcgan", "wgan_gp"):
-        agon.train(name, data="digits", images=40_000, out=root / f"{name}-digits")
+    for game, images in (("r3gan", 100_000), ("dcgan", 40_000), ("wgan_gp", 40_000)):
+        words = ["train", game, "--data", "digits", "--images", str(images), "--out", str(root / f"{game}-digits")]
+        subprocess.run([sys.executable, "-m", "agon", *words], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def learn(page) -> None:
@@ -71,14 +71,13 @@ def main() -> None:
             browser = driver.chromium.launch(executable_path=path, args=QUIET)
             for language, locale in LOCALES.items():
                 for room, (address, prepare) in rooms.items():
-                    context = browser.new_context(viewport=SIZE, locale=locale, color_scheme="light", device_scale_factor=1)
+                    context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHTS[room]}, locale=locale, color_scheme="light")
                     page = context.new_page()
                     page.goto(server.address)
                     page.goto(f"{server.base}/{address}")
                     page.reload()
                     prepare(page)
-                    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-                    picture.save(IMAGES / f"playground-{room}-{language}.png", optimize=True)
+                    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(IMAGES / f"playground-{room}-{language}.png", optimize=True)
                     context.close()
             browser.close()
 

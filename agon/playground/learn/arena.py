@@ -33,7 +33,8 @@ class Arena:
         with _building:
             for choice in choices:
                 self.stages.append(Stage(shared, choice, self.source, self.measures, self.stages[0] if self.stages else None))
-        self.moves = bytearray()  # a letter a step
+        self.moves = bytearray()  # a letter a step, for going back
+        self._runs: list[list] = []  # the same in runs, for telling it in every frame
         self.step, self._spacing = 0, FIRST_SPACING
         self._snapshots: dict[int, list[Snapshot]] = {0: self._snapshot()}
         self.bounds = self._bounds()
@@ -47,19 +48,20 @@ class Arena:
     @property
     def course(self) -> Course:
         """Runs of equal moves: [("b", 120), ("d", 5)]."""
-        found: Course = []
-        for letter in self.moves.decode():
-            found[-1:] = [(letter, found[-1][1] + 1)] if found and found[-1][0] == letter else [*found[-1:], (letter, 1)]
-        return found
+        return [(who, times) for who, times in self._runs]
 
     def move(self, who: str) -> None:
         """A step of ``d``, ``g`` or ``b``, in every stage; what came after this moment is forgotten. Raises UserError at the end of what can be remembered."""
         if self.step >= MOST_STEPS:
             raise UserError("The game has been played for {most} steps, which is as long as it is remembered. Start it anew.", most=MOST_STEPS)
         if self.step < self.newest:
-            del self.moves[self.step :]
+            self._forget(self.newest - self.step)
             self._snapshots = {at: states for at, states in self._snapshots.items() if at <= self.step}
         self.moves += who.encode()
+        if self._runs and self._runs[-1][0] == who:
+            self._runs[-1][1] += 1
+        else:
+            self._runs.append([who, 1])
         self._go(who)
 
     def seek(self, step: int) -> None:
@@ -81,6 +83,17 @@ class Arena:
 
     def floor(self) -> Reading:
         return self.measures.floor
+
+    def _forget(self, count: int) -> None:
+        """Drop the last moves of the course."""
+        del self.moves[-count:]
+        while count:
+            last = self._runs[-1]
+            cut = min(count, last[1])
+            last[1] -= cut
+            count -= cut
+            if not last[1]:
+                self._runs.pop()
 
     def _go(self, who: str) -> None:
         for stage in self.stages:
