@@ -64,7 +64,7 @@ def test_tables_of_words_have_chinese_entries():
     assert not sorted(words - CHINESE.keys())
 
 
-NAMES = {"Adam", "English", "R3GAN", "RMSprop", "SGD", "Wasserstein", "of {all}"}
+NAMES = {"Adam", "English", "R3GAN", "RMSprop", "SGD", "Wasserstein", "of {all}", "{name}: {state}"}
 """Names that are the same in Chinese, and what has no word in it."""
 
 

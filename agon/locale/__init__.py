@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-
 spoken: ContextVar[str | None] = ContextVar("spoken", default=None)
 """The language of whoever is being answered, where that is not the environment's: a server sets it for each request."""
 

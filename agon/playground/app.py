@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as PlainHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 import agon
@@ -37,7 +38,8 @@ def create_app(desk: Desk, rules: Rules) -> Any:
         desk.close()
 
     app = FastAPI(title="Agon", version=agon.__version__, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
-    for kind, handler in ((PlainHTTPException, _http), (UserError, _user), (BadPicture, _user), (RequestValidationError, _invalid), (Exception, _fault)):
+    faults = {PlainHTTPException: _http, UserError: _user, BadPicture: _user, RequestValidationError: _invalid, ClientDisconnect: _left, Exception: _fault}
+    for kind, handler in faults.items():
         app.add_exception_handler(kind, handler)
     for room in ROOMS:
         app.include_router(importlib.import_module(f"agon.playground.routes.{room}").router(desk))
@@ -85,6 +87,10 @@ async def _http(request: Request, error: PlainHTTPException) -> Response:
 
 async def _user(request: Request, error: ValueError) -> Response:
     return _answer(400, " ".join(str(error).split()))
+
+
+async def _left(request: Request, error: ClientDisconnect) -> Response:
+    return Response(status_code=400)  # which nobody reads
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -49,9 +49,12 @@ class Desk:
         parts, size = [], 0
         async for part in request.stream():
             size += len(part)
-            if size > limit:
-                raise HTTPException(413, translate("The request is too large."), {"Connection": "close"})
-            parts.append(part)
+            if size <= limit:
+                parts.append(part)
+            else:
+                parts.clear()  # read to its end all the same (the guard has bounds): an answer to a client that is still sending would be lost
+        if size > limit:
+            raise HTTPException(413, translate("The request is too large."))
         if not size:
             raise HTTPException(400, translate("The request is empty. Expected a file as its body."))
         return b"".join(parts)

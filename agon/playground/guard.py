@@ -179,7 +179,8 @@ def _bounded(receive: Any, headers: dict[str, str]) -> Any:
         if whole:
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):  # what is there already is taken, however late it is: a server may be busy
+                message = await receive()
         except TimeoutError:
             raise HTTPException(408, translate("The request took too long to arrive."), {"Connection": "close"}) from None
         seen, whole = seen + len(message.get("body", b"")), not message.get("more_body", False)

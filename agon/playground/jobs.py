@@ -134,13 +134,13 @@ class Queue:
     def close(self) -> None:
         with self._lock:
             self._closing = True
-            left, self._now_cancelled = list(self._waiting), self._now
+            left, now = list(self._waiting), self._now
             self._waiting.clear()
             self._lock.notify_all()
         for job in left:
             self._end(job, "cancelled")
-        if self._now_cancelled is not None:
-            self._now_cancelled.cancelled.set()
+        if now is not None:
+            now.cancelled.set()
         self._thread.join(timeout=10)
 
     def _work(self) -> None:

@@ -12,7 +12,9 @@ from agon import catalog
 
 PACKAGE = Path(__file__).parents[2] / "agon"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = {"layers": 0, "losses": 1, "augment": 1, "networks": 2, "two_player": 3, "translation": 3, "games": 4, "train": 5, "metrics": 5, "playground": 6, "cli": 7}
+LAYERS = {
+    "layers": 0, "losses": 1, "augment": 1, "networks": 2, "two_player": 3, "translation": 3, "games": 4, "train": 5, "metrics": 5, "playground": 6, "cli": 7,
+}  # fmt: skip
 
 
 def imports(path: Path) -> list[str]:

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 SECONDS = 60
 WORDS = ["", "0", "-1", "1e9", "nan", "[1", "none"]
-VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=20), st.sampled_from(WORDS),
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=20), st.sampled_from(WORDS),
                    st.lists(st.one_of(st.integers(-5, 5), st.text(max_size=3)), max_size=4))  # fmt: skip
 HOW = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck), "phases": [Phase.generate], "report_multiple_bugs": False}
 
@@ -52,6 +52,7 @@ class Report:
     """``faults``: answers of 500 and above and requests that were not answered. ``surprises``: answers that the description does not know."""
 
     cases: int = 0
+    by_hand: int = 0
     statuses: collections.Counter = field(default_factory=collections.Counter)
     operations: collections.Counter = field(default_factory=collections.Counter)
     faults: list[str] = field(default_factory=list)
@@ -60,10 +61,10 @@ class Report:
 
 
 class Fuzzer:
-    """``address``: of the server. ``number``: of cases for an operation, valid and invalid together."""
+    """``address``: of the server. ``number``: of cases for an operation, valid and invalid together; ``by_hand``: of bodies of ours for each that takes one."""
 
-    def __init__(self, address: str, token: str, known: Known, *, number: int, start: int = 0):
-        self.address, self.known, self.number, self.start, self.report = address, known, number, start, Report()
+    def __init__(self, address: str, token: str, known: Known, *, number: int, start: int = 0, by_hand: int | None = None):
+        self.address, self.known, self.number, self.start, self.by_hand, self.report = address, known, number, start, by_hand, Report()
         self.session = requests.Session()
         self.session.headers["X-Agon-Token"] = token
         self.session.trust_env = False
@@ -128,7 +129,7 @@ class Fuzzer:
         """Bodies that a maker of valid JSON does not make."""
         name = f"POST {operation.path}"
         path = re.sub(r"\{\w+\}", self.known.runs[0] if self.known.runs else "none", operation.path)
-        most = 8 if "json" not in str(operation.definition.raw.get("requestBody")) else None  # a child process decodes each of them
+        most = 8 if "json" not in str(operation.definition.raw.get("requestBody")) else self.by_hand  # a child process decodes each of them
         for body in itertools.islice(bodies(self.known), most):
             for kind in ("application/json", "application/octet-stream"):
                 head, query = {"Content-Type": kind}, {"run": self.known.runs[:1]}
@@ -138,6 +139,7 @@ class Fuzzer:
                     self.report.faults.append(f"{name}: no answer: {type(error).__name__}: {body[:200]!r}")
                     continue
                 self._count(name, response.status_code)
+                self.report.by_hand += 1
                 if response.status_code >= 500:
                     self.report.faults.append(f"{name}: {response.status_code} {response.text[:300]}: {body[:300]!r}")
 

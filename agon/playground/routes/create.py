@@ -87,6 +87,7 @@ class SampleAsk(Ask):
 
 
 PICTURE: dict[int | str, dict] = {200: {"content": {"image/png": {}}}}
+SAMPLES: dict[int | str, dict] = {200: {"content": {"image/png": {}, "application/octet-stream": {}, "text/csv": {}}}}
 TYPES = {"png": "image/png", "npz": "application/octet-stream", "csv": "text/csv; charset=utf-8", "gif": "image/gif", "mp4": "video/mp4"}
 
 
@@ -131,7 +132,7 @@ def _add_looks(routes: APIRouter, desk: Desk) -> None:
 
 
 def _add_sheets(routes: APIRouter, desk: Desk) -> None:
-    @routes.post("/sample", response_class=Response, responses=PICTURE)
+    @routes.post("/sample", response_class=Response, responses=SAMPLES)
     async def sample(request: Request, ask: SampleAsk) -> Response:
         """The file that ``agon sample`` writes; with ``plain`` false it also says how it was made."""
         return await desk.answer(request, "sample", partial(_sample, desk, ask))
