@@ -107,11 +107,29 @@ export class Lessons {
     const sign = el("span", { class: "task-mark", "aria-hidden": "true" });
     const state = el("span", { class: "sr-only" });
     const hint = task.hint ? el("details", {}, el("summary", { text: t("Hint") }), el("p", { text: t(task.hint) })) : null;
+    const shown = task.check.all.filter((condition) => condition.value in VALUES && !condition.than_value);
+    const values = shown.map((condition) => ({ condition, node: el("b", { class: "number", text: "–" }) }));
+    const several = new Set(shown.map(({ stage }) => stage ?? 0)).size > 1 || shown.some(({ stage }) => stage > 0);
+    const rows = values.map(({ condition: { value, op, than, stage = 0 }, node }) => {
+      const name = several ? t("{value}, stage {letter}", { value: VALUES[value](), letter: "ABCD"[stage] }) : VALUES[value]();
+      return el("li", {}, name, ": ", node, el("span", { class: "hint", text: ` ${SIGNS[op] ?? op} ${than}` }));
+    });
+    const list = rows.length ? el("ul", { class: "task-values", "aria-hidden": "true" }, rows) : null;
     return {
       state,
       sign,
-      node: el("li", { class: "task", testid: `task-${task.id}`, "data-done": "false" }, sign, el("div", {}, state, el("p", { text: t(task.text) }), hint)),
+      values,
+      node: el("li", { class: "task", testid: `task-${task.id}`, "data-done": "false" }, sign, el("div", {}, state, el("p", { text: t(task.text) }), list, hint)),
     };
+  }
+
+  /** The numbers that the task at hand is waiting for, as they are now. */
+  watch(value) {
+    const now = this.current?.tasks.find((task) => !this.done.has(task.id));
+    for (const { condition, node } of now ? this.tasks.get(now.id).values : []) {
+      const found = value(condition.stage ?? 0, condition.value);
+      node.textContent = typeof found === "number" ? String(Number(found.toPrecision(3))) : "–";
+    }
   }
 
   mark() {
@@ -128,6 +146,7 @@ export class Lessons {
 
   /** Tasks are done in their order; one that is done stays done. value(stage, name) gives what a check compares. */
   check(value) {
+    this.watch(value);
     const before = this.done?.size ?? 0;
     let last = null;
     for (const task of this.current?.tasks ?? []) {
@@ -145,6 +164,21 @@ export class Lessons {
     store(this.finished);
   }
 }
+
+const SIGNS = { "<": "<", ">": ">", "<=": "≤", ">=": "≥", "==": "=" };
+const VALUES = {
+  js: () => t("JS divergence"),
+  d_js: () => t("divergence by D's loss"),
+  w1: () => t("Wasserstein"),
+  modes: () => t("Modes"),
+  accuracy: () => t("pairs told apart"),
+  gradient: () => t("generator's gradient"),
+  gap: () => t("gap between real and fake"),
+  slope: () => t("slope of the discriminator"),
+  d_real: () => t("D on real"),
+  d_fake: () => t("D on fake"),
+  step: () => t("Step"),
+};
 
 function holds({ stage = 0, value: name, op, than, than_value: other }, value) {
   const found = value(stage ?? 0, name);

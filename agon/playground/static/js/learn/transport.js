@@ -5,6 +5,26 @@ import { el } from "../core/dom.js";
 import { t } from "../core/i18n.js";
 import { SPEEDS } from "./link.js";
 
+const HOLD = 400; // ms until a button that is held begins to repeat
+const REPEAT = 90;
+
+/** A button whose click is repeated while a finger or the mouse holds it, as a key is. */
+function repeating(made) {
+  let timer = null;
+  const stop = () => clearTimeout(timer);
+  const again = () => {
+    made.node.click();
+    timer = setTimeout(again, REPEAT);
+  };
+  made.node.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    stop();
+    timer = setTimeout(again, HOLD);
+  });
+  for (const name of ["pointerup", "pointerleave", "pointercancel", "blur"]) made.node.addEventListener(name, stop);
+  return made;
+}
+
 /** acts: {play(), step(who), restart(), seek(step), speed(n), copy()}. */
 export class Transport {
   constructor(acts, speed) {
@@ -13,7 +33,7 @@ export class Transport {
     this.playing = false;
     this.play = button({ label: t("Play"), icon: "play", kind: "primary", className: "play", testid: "play", onClick: () => acts.play() });
     const step = (who, label, title, testid) =>
-      button({ label, title, testid, icon: who === "b" ? "step" : undefined, className: `step-${who}`, onClick: () => acts.step(who) });
+      repeating(button({ label, title, testid, icon: who === "b" ? "step" : undefined, className: `step-${who}`, onClick: () => acts.step(who) }));
     this.steps = [
       step("d", t("Step D"), t("One step of the discriminator alone"), "step-d"),
       step("g", t("Step G"), t("One step of the generator alone"), "step-g"),
