@@ -64,16 +64,16 @@ class Playground:
 
 
 @contextlib.contextmanager
-def playing(*words: str, runs: Path) -> Iterator[Playground]:
+def playing(*words: str, runs: Path, **environment: str) -> Iterator[Playground]:
     """``agon play`` in a process of its own, until the block ends."""
     command = [sys.executable, "-m", "agon", "play", *words, "--runs", str(runs), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "AGON_LANG": "en"}) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "AGON_LANG": "en", **environment}) as child:
         guard = threading.Timer(60, child.kill)  # a server that says nothing must not hold up the tests
         guard.start()
         try:
             address = child.stdout.readline().strip()
             guard.cancel()
-            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+", address), address
+            assert re.fullmatch(r"http://127\.0\.0\.\d:\d+/\?token=[\w-]+", address), address
             yield Playground(address, runs)
         finally:
             guard.cancel()

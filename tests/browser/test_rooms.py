@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
-from browsing import STRANGE, until
+from browsing import STRANGE, playing, until
 from PIL import Image
 
 DEEP = pytest.mark.browser
@@ -60,6 +60,23 @@ def test_the_printed_address_opens_the_page_and_hides_its_token(browser, playgro
     assert stranger.goto(playground.base + "/").status == 401
     context.close()
     stranger.context.close()
+
+
+@DEEP
+def test_other_machines_log_in_with_the_password(browser, runs):
+    """--host with an address that is not the usual one of this machine, which is as near as one machine comes."""
+    with playing("--host", "127.0.0.2", runs=runs, AGON_PASSWORD="open sesame") as server:
+        context = browser.new_context()
+        page = context.new_page()
+        assert page.goto(server.base + "/").status == 401
+        page.locator("input[type=password]").fill("let me in")
+        page.locator("button").click()
+        page.locator("[role=alert]").wait_for()
+        page.locator("input[type=password]").fill("open sesame")
+        page.locator("button").click()
+        page.wait_for_selector("[data-testid=js]")  # the page, its files, its API and its WebSocket
+        until(page, "/\\d/.test(document.querySelector('[data-testid=js]').textContent)")
+        context.close()
 
 
 @DEEP

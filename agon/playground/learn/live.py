@@ -138,7 +138,7 @@ class Live:
         finally:  # whatever happened here, the page must not wait for ever
             self.end()
 
-    dirty, shown, measured = False, 0.0, 0.0
+    dirty, hurried, shown, measured = False, False, 0.0, 0.0
 
     def _obey(self) -> None:
         """Carry out what was ordered; wait for it where there is nothing else to do. Of several seeks in a row only the last counts."""
@@ -152,8 +152,9 @@ class Live:
             self.heard = time.perf_counter()
             if order is None or self.left.is_set():
                 raise _Leave
-            if isinstance(order, Seek) and _seeks(waiting[index + 1 :]):
+            if isinstance(order, Seek) and _next_is(Seek, waiting[index + 1 :]):
                 continue
+            self.hurried = _next_is(Step, waiting[index + 1 :])
             try:
                 self._do(order)
             except UserError as error:
@@ -177,7 +178,8 @@ class Live:
         elif isinstance(order, Step):
             self.playing = False
             self._go(order.who, order.times)
-            self._look(order.who)
+            if not self.hurried:  # a key that is held orders more steps than can be measured
+                self._look(order.who)
         elif isinstance(order, Seek):
             self.playing = False
             self._seek(order.step)
@@ -304,9 +306,9 @@ class Live:
         self.send(json.dumps(plain(message), ensure_ascii=False))
 
 
-def _seeks(later: list[Order | None]) -> bool:
-    """Whether the next of these orders that does anything to the game is a seek."""
-    return isinstance(next((order for order in later if not isinstance(order, Ack | Layers)), None), Seek)
+def _next_is(kind: type[Order], later: list[Order | None]) -> bool:
+    """Whether the next of these orders that does anything to the game is of a kind."""
+    return isinstance(next((order for order in later if not isinstance(order, Ack | Layers)), None), kind)
 
 
 class _Leave(Exception):
