@@ -179,7 +179,7 @@ LESSONS: tuple[Lesson, ...] = (
         layers=("heat", "manifold"),
         text=(
             "Against a discriminator that does not move, the generator's best answer is a single point: the one where D is largest. Nothing in its "
-            "loss asks for variety. Goodfellow et al. (2014, section 3) warn of it: the generator must not be trained too much without updating D, "
+            "loss asks for variety. Goodfellow et al. (2014, section 6) warn of it: the generator must not be trained too much without updating D, "
             "or many latents end at the same place.",
             "Here the generator's learning rate is ten times the discriminator's. As soon as the discriminator has understood where the fakes are, "
             "they are somewhere else.",
