@@ -1,5 +1,8 @@
 // Pictures in and out: strips of cells from the server, files to the reader's disk.
 
+import { button } from "../core/controls.js";
+import { el } from "../core/dom.js";
+
 /** Offers a file to the browser's downloads. */
 export function save(blob, name) {
   const url = URL.createObjectURL(blob);
@@ -31,4 +34,25 @@ export function fileName(name, what, suffix) {
 /** Cell i of a room with this seed, whatever else is in the room. */
 export function seedOf(seed, index) {
   return (seed * 1_000_003 + index * 7919) % 2 ** 31;
+}
+
+/** A whole number of the address from 0 to `most`; the fallback for anything else. */
+export function whole(text, fallback, most) {
+  return /^\d+$/.test(text) && Number(text) <= most ? Number(text) : fallback;
+}
+
+/** A button that asks for a file. The same file may be given twice. */
+export function chooser({ label, testid, accept, onFile }) {
+  const input = el("input", {
+    type: "file", class: "sr-only", testid, accept, tabindex: "-1", "aria-label": label, "aria-hidden": "true",
+    on: {
+      change: () => {
+        const [file] = input.files;
+        if (file) onFile(file);
+        input.value = "";
+      },
+    },
+  });
+  const open = button({ label, icon: "upload", kind: "quiet", onClick: () => input.click() });
+  return el("div", { class: "chooser" }, input, open.node);
 }

@@ -2,19 +2,22 @@
 
 import { postForBlob } from "../core/api.js";
 import { button, number, select, slider } from "../core/controls.js";
-import { append, clear, el } from "../core/dom.js";
+import { append, clear, el, uid } from "../core/dom.js";
 import { t } from "../core/i18n.js";
-import { icon } from "../core/icons.js";
 import * as state from "../core/state.js";
-import { cellsOf, fileName, save, seedOf } from "./files.js";
+import { Cells } from "./cells.js";
+import { cellsOf, chooser, fileName, save, seedOf, whole } from "./files.js";
+import { closeMenu } from "./menu.js";
 import { WalkPanel } from "./walk.js";
 
 const COUNTS = [4, 9, 16, 25, 36, 64];
+const MOST_CHOSEN = 12;
+const MOST_OPTIONS = 100;
+const PATIENCE = 1500; // ms that a request may be under way before a newer one takes its place
 
 export class SheetView {
-  constructor({ run, fields, stage, app }) {
-    Object.assign(this, { run, fields, stage, app });
-    this.painted = 0;
+  constructor({ run, fields, stage, app, open }) {
+    Object.assign(this, { run, fields, stage, app, open });
     this.request = null;
     this.read();
     this.keys = (event) => this.key(event);
@@ -22,18 +25,18 @@ export class SheetView {
   }
 
   read() {
-    const whole = (text, fallback, most) => (/^\d+$/.test(text) && Number(text) <= most ? Number(text) : fallback);
+    const { classes } = this.run;
     this.seed = whole(state.get("seed"), 0, 999_999);
     this.count = COUNTS.includes(Number(state.get("n"))) ? Number(state.get("n")) : 16;
-    const label = whole(state.get("class"), -1, this.run.classes.length - 1);
-    this.label = label < 0 ? null : label;
-    this.locked = new Map(pairs(state.get("locked")));
-    this.chosen = pairs(state.get("chosen")).map(([seed, cls]) => ({ seed, label: cls < 0 ? null : cls }));
+    this.label = classes.length ? whole(state.get("class"), null, classes.length - 1) : null;
+    this.locked = new Map(pairs(state.get("locked")).filter(([index]) => index < this.count));
+    this.chosen = pairs(state.get("chosen"))
+      .slice(0, MOST_CHOSEN)
+      .map(([seed, label]) => ({ seed, label: label < 0 || label >= classes.length ? null : label }));
     this.controls = {};
     for (const control of this.run.controls) {
-      const text = state.get(`c_${control.name}`, null);
-      if (text === null) continue;
-      if (control.choices ? control.choices.includes(text) : text !== "" && Number(text) >= control.min && Number(text) <= control.max) this.controls[control.name] = control.choices ? text : Number(text);
+      const value = within(control, state.get(`c_${control.name}`));
+      if (value !== null) this.controls[control.name] = value;
     }
   }
 
@@ -57,95 +60,84 @@ export class SheetView {
     return { seed: this.locked.get(index) ?? seedOf(this.seed, index), label: this.label };
   }
 
+  /** Where in the walk a cell is; -1 for one that is not chosen. */
+  placeOf(index) {
+    const { seed, label } = this.cell(index);
+    return this.chosen.findIndex((one) => one.seed === seed && one.label === label);
+  }
+
   all() {
     return Array.from({ length: this.count }, (_, index) => this.cell(index));
   }
 
   async start() {
     this.drawFields();
-    this.sheet = el("div", { class: `sheet ${this.run.kind}`, role: "group", "aria-label": t("Contact sheet"), testid: "sheet", "data-painted": "0" });
+    this.cells = new Cells(this);
     this.problem = el("p", { class: "note bad", role: "alert", hidden: true });
     this.walk = new WalkPanel(this);
-    append(this.stage, [this.problem, this.sheet, this.walk.node]);
-    this.drawCells();
+    append(this.stage, [this.problem, this.cells.node, this.walk.node]);
+    this.cells.draw(this.count);
     this.write();
     await this.paint();
   }
 
   drawFields() {
-    const seed = number({ label: t("Seed"), testid: "seed", min: 0, max: 999_999, step: 1, value: this.seed, hint: t("The same seed gives the same pictures, on every machine of this kind."), onChange: (value) => this.change({ seed: value }) });
-    this.seedField = seed;
-    const reroll = button({ label: t("Re-roll"), icon: "dice", kind: "primary", testid: "reroll", onClick: () => this.reroll() });
+    const { run } = this;
+    const classes = [{ value: "", label: t("any") }, ...run.classes.map((name, value) => ({ value, label: name }))];
+    const label = select({ label: t("Class"), testid: "class", value: this.label ?? "", options: classes, onChange: (value) => this.change({ label: value === "" ? null : Number(value) }) });
+    this.seedField = number({ label: t("Seed"), testid: "seed", min: 0, max: 999_999, step: 1, value: this.seed, onChange: (seed) => this.change({ seed }) });
+    const promise = el("p", { class: "hint", id: uid("seed-hint"), text: t("The same seed gives the same pictures, on every machine of this kind.") });
+    this.seedField.input.setAttribute("aria-describedby", promise.id);
     const count = select({ label: t("Cells"), testid: "count", value: this.count, options: COUNTS.map((value) => ({ value, label: String(value) })), onChange: (value) => this.change({ count: Number(value) }, true) });
-    const classes = this.run.classes.length
-      ? select({ label: t("Class"), testid: "class", value: this.label ?? "", options: [{ value: "", label: t("any") }, ...this.run.classes.map((name, value) => ({ value, label: name }))], onChange: (value) => this.change({ label: value === "" ? null : Number(value) }) }).node
-      : null;
-    const file = (label, testid, form) => button({ label, icon: "download", testid, onClick: () => this.export(form) }).node;
-    this.command = el("p", { class: "hint", text: this.commandText() });
-    const plain = this.run.forms.map((form) => button({ label: form.toUpperCase(), icon: "download", testid: `save-${form}`, onClick: () => this.export(form) }).node);
-    const exports = el("div", { class: "stack" }, el("div", {}, file(t("Save sheet"), "save-sheet", "sheet")), this.command, el("div", { class: "toolbar" }, plain));
-    append(clear(this.fields), [classes, ...this.run.controls.map((control) => this.controlField(control)), seed.node, count.node, el("div", { class: "toolbar" }, reroll.node), exports]);
-    append(this.fields, el("p", { class: "hint", text: t("A saved sheet carries its state: drop it here to come back to it.") }));
+    const reroll = button({ label: t("Re-roll"), icon: "dice", kind: "primary", testid: "reroll", title: t("New seeds for all cells that are not locked"), onClick: () => this.reroll() });
+    append(clear(this.fields), [
+      run.classes.length ? label.node : null, run.controls.map((control) => this.controlField(control)),
+      el("div", { class: "field-pair" }, this.seedField.node, count.node), promise, el("div", { class: "toolbar" }, reroll.node), this.exports(),
+    ]);
   }
 
-  /** The other exports are those of the command line, which draws all samples of one seed. */
+  /** Files: the sheet as it is seen, one of those back, and what the command line would write. */
+  exports() {
+    const keep = (label, testid, form) => button({ label, icon: "download", testid, onClick: () => this.export(form) }).node;
+    const back = chooser({ label: t("Open a saved file"), testid: "restore-file", onFile: this.open });
+    this.command = el("code", { class: "command", text: this.commandText() });
+    return el("div", { class: "stack exports" },
+      el("div", { class: "toolbar" }, keep(t("Save sheet"), "save-sheet", "sheet"), back),
+      el("p", { class: "hint", text: t("A saved file says how it was made: open it here, or drop it anywhere, to come back to this.") }),
+      el("h2", { text: t("As the command line") }),
+      el("p", { class: "hint", text: t("New samples, all from the one seed: the very file that this command writes.") }), this.command,
+      el("div", { class: "toolbar" }, this.run.forms.map((form) => keep(form.toUpperCase(), `save-${form}`, form))));
+  }
+
   commandText() {
     const words = [`-n ${this.count}`, `--seed ${this.seed}`];
     if (this.label !== null) words.push(`--class ${this.run.classes[this.label]}`);
     for (const [name, value] of Object.entries(this.controls)) words.push(`--${name} ${value}`);
-    return t("The samples of: agon sample RUN {options}", { options: words.join(" ") });
+    return `agon sample RUN ${words.join(" ")}`;
   }
 
   controlField(control) {
+    const { name, min, max, step, choices } = control;
     const change = (value) => {
-      if (value === control.default) delete this.controls[control.name];
-      else this.controls[control.name] = value;
+      if (value === control.default) delete this.controls[name];
+      else this.controls[name] = value;
       this.change({});
     };
     const label = t(control.label);
-    const testid = `control-${control.name}`;
-    if (control.choices) {
-      return select({ label, testid, value: this.controls[control.name] ?? control.default, options: control.choices.map((value) => ({ value, label: value })), onChange: change }).node;
+    const testid = `control-${name}`;
+    const value = this.controls[name] ?? control.default;
+    if (choices) return select({ label, testid, value, options: choices.map((one) => ({ value: one, label: one })), onChange: change }).node;
+    if (control.default !== null) return slider({ label, testid, min, max, step, value, onInput: change }).node;
+    const steps = (max - min) / step;
+    if (step === 1 && steps < MOST_OPTIONS) {
+      // Numbers that are names: one is not more than another, and none of them may be asked for.
+      const options = [{ value: "", label: t("any") }, ...Array.from({ length: steps + 1 }, (_, i) => ({ value: min + i, label: String(min + i) }))];
+      return select({ label, testid, value: value ?? "", options, onChange: (one) => change(one === "" ? null : Number(one)) }).node;
     }
-    const made = slider({ label, testid, min: control.min, max: control.max, step: control.step, value: this.controls[control.name] ?? control.default ?? control.max, onInput: change });
-    if (control.default !== null) return made.node;
-    const off = button({ label: t("Off"), kind: "quiet", onClick: () => change(null) });
+    const format = (shown) => (this.controls[name] === undefined ? t("off") : String(Number(shown.toPrecision(4))));
+    const made = slider({ label, testid, min, max, step, value: value ?? max, format, onInput: (given) => (change(given), made.set(given)) });
+    const off = button({ label: t("Off"), kind: "quiet", testid: `${testid}-off`, onClick: () => (change(null), made.set(max)) });
     return el("div", { class: "with-off" }, made.node, off.node);
-  }
-
-  drawCells() {
-    this.cells = Array.from({ length: this.count }, (_, index) => this.drawCell(index));
-    append(clear(this.sheet), this.cells.map((cell) => cell.node));
-    this.sheet.style.setProperty("--columns", String(Math.round(Math.sqrt(this.count))));
-    this.mark();
-  }
-
-  drawCell(index) {
-    const canvas = el("canvas", { width: 8, height: 8, "aria-hidden": "true" });
-    const order = el("span", { class: "cell-order", "aria-hidden": "true" });
-    const pick = el("button", { type: "button", class: "cell-pick", testid: `cell-${index}`, on: { click: () => this.pick(index) } }, canvas, order);
-    const lock = el("button", { type: "button", class: "cell-lock", testid: `lock-${index}`, on: { click: () => this.lock(index) } }, icon("unlock"));
-    const keep = el("button", { type: "button", class: "cell-save", testid: `save-picture-${index}`, title: t("Save this picture"), "aria-label": t("Save picture {number}", { number: index + 1 }), on: { click: () => this.saveOne(index) } }, icon("download"));
-    return { node: el("div", { class: "cell" }, pick, el("div", { class: "cell-tools" }, lock, keep)), canvas, pick, lock, order };
-  }
-
-  /** What the cells say of themselves. */
-  mark() {
-    this.cells.forEach((cell, index) => {
-      const { seed, label } = this.cell(index);
-      const place = this.chosen.findIndex((one) => one.seed === seed && one.label === label);
-      const locked = this.locked.has(index);
-      cell.node.classList.toggle("locked", locked);
-      cell.node.classList.toggle("chosen", place >= 0);
-      cell.order.textContent = place >= 0 ? String(place + 1) : "";
-      cell.pick.setAttribute("aria-pressed", String(place >= 0));
-      cell.pick.setAttribute("aria-label", t("Picture {number}, seed {seed}", { number: index + 1, seed }));
-      cell.pick.title = t("Seed {seed}: choose it for a walk", { seed });
-      cell.lock.setAttribute("aria-pressed", String(locked));
-      cell.lock.setAttribute("aria-label", t("Lock picture {number}", { number: index + 1 }));
-      cell.lock.title = locked ? t("Locked: it stays when the others are re-rolled") : t("Lock it");
-      cell.lock.replaceChildren(icon(locked ? "lock" : "unlock"));
-    });
   }
 
   change(values, redraw = false) {
@@ -153,55 +145,80 @@ export class SheetView {
     this.command.textContent = this.commandText();
     if (redraw) {
       this.locked = new Map([...this.locked].filter(([index]) => index < this.count));
-      this.drawCells();
+      this.cells.draw(this.count);
     }
     this.write();
-    this.mark();
+    this.cells.mark();
     this.paint();
   }
 
   reroll() {
     this.change({ seed: (this.seed + 1) % 1_000_000 });
     this.seedField.set(this.seed);
-    this.app.announce(t("New pictures, seed {seed}", { seed: this.seed }));
+    this.app.announce(t("New pictures, seed {seed}", { seed: String(this.seed) }));
   }
 
   lock(index) {
-    if (this.locked.has(index)) this.locked.delete(index);
-    else this.locked.set(index, this.cell(index).seed);
+    const locking = !this.locked.has(index);
+    if (locking) this.locked.set(index, this.cell(index).seed);
+    else this.locked.delete(index);
     this.write();
-    this.mark();
-    this.app.announce(this.locked.has(index) ? t("Picture {number} is locked", { number: index + 1 }) : t("Picture {number} is free", { number: index + 1 }));
-    if (!this.locked.has(index)) this.paint();
+    this.cells.mark();
+    this.app.announce(locking ? t("Picture {number} is locked", { number: index + 1 }) : t("Picture {number} is free", { number: index + 1 }));
+    if (!locking) this.paint();
   }
 
   pick(index) {
-    const cell = this.cell(index);
-    const place = this.chosen.findIndex((one) => one.seed === cell.seed && one.label === cell.label);
-    if (place >= 0) this.chosen.splice(place, 1);
-    else if (this.chosen.length < 12) this.chosen.push(cell);
-    this.write();
-    this.mark();
-    this.walk.show();
+    const place = this.placeOf(index);
+    if (place < 0 && this.chosen.length >= MOST_CHOSEN) return this.app.toast(t("A walk passes at most {count} pictures.", { count: MOST_CHOSEN }));
+    if (place >= 0) this.choose(this.chosen.filter((_, at) => at !== place));
+    else this.choose([...this.chosen, this.cell(index)]);
   }
 
-  /** Draws the sheet anew; a request under way is given up, and the old picture stays until the new one is there. */
+  /** Makes a cell the first or the last of the walk; one that is full loses the one at that end. */
+  place(index, where) {
+    const mine = this.placeOf(index);
+    const others = this.chosen.filter((_, at) => at !== mine);
+    if (where === "start") this.choose([this.cell(index), ...others.slice(-MOST_CHOSEN + 1)]);
+    else this.choose([...others.slice(0, MOST_CHOSEN - 1), this.cell(index)]);
+  }
+
+  choose(cells) {
+    this.chosen = cells;
+    this.write();
+    this.cells.mark();
+    this.walk.show();
+    this.app.announce(t("{count} chosen for the walk", { count: cells.length }));
+  }
+
+  /**
+   * Draws the sheet anew; the old pictures stay until the new ones are there. While a slider moves, a request that is young is let finish and the
+   * newest follows it: were each given up for the next, nothing would be seen until the slider rests. One that is long under way is given up.
+   */
   async paint() {
+    this.stale = true;
+    if (this.request && performance.now() - this.begun < PATIENCE) return;
     this.request?.abort();
-    const mine = (this.request = new AbortController());
-    try {
-      const strip = await cellsOf(await postForBlob("/api/create/cells", { run: this.run.id, cells: this.all(), controls: this.controls }, { signal: mine.signal }));
-      if (mine !== this.request) return strip.close();
-      this.sheet.style.setProperty("--cell", `${strip.width} / ${strip.height}`);
-      strip.cells.forEach((cell, index) => this.cells[index] && cell.draw(this.cells[index].canvas));
-      strip.close();
-      this.problem.hidden = true;
-      this.painted += 1;
-      this.sheet.dataset.painted = String(this.painted);
-      this.walk.show();
-    } catch (error) {
-      if (error.name !== "AbortError" && mine === this.request) this.complain(error);
+    while (this.stale) {
+      this.stale = false;
+      this.begun = performance.now();
+      const mine = (this.request = new AbortController());
+      try {
+        const strip = await cellsOf(await postForBlob("/api/create/cells", { run: this.run.id, cells: this.all(), controls: this.controls }, { signal: mine.signal }));
+        if (mine === this.request) this.show(strip);
+        strip.close();
+      } catch (error) {
+        if (mine === this.request) this.complain(error);
+      }
+      if (mine !== this.request) return;
     }
+    this.request = null;
+  }
+
+  show(strip) {
+    this.cells.paint(strip);
+    this.problem.hidden = true;
+    this.walk.show();
   }
 
   complain(error) {
@@ -210,48 +227,61 @@ export class SheetView {
   }
 
   async export(form) {
-    const columns = Math.round(Math.sqrt(this.count));
-    const sheet = { run: this.run.id, cells: this.all(), controls: this.controls, columns, state: this.kept() };
-    const numbers = { run: this.run.id, n: this.count, seed: this.seed, label: this.label, controls: this.controls, form, ...(form === "png" ? {} : { plain: false, state: this.kept() }) };
-    try {
-      const { blob } = form === "sheet" ? await postForBlob("/api/create/sheet", sheet) : await postForBlob("/api/sample", numbers);
-      save(blob, fileName(this.run.name, `seed${this.seed}`, form === "sheet" ? "png" : form));
-    } catch (error) {
-      this.complain(error);
-    }
+    const { run, seed, label, controls, count } = this;
+    const sheet = { run: run.id, cells: this.all(), controls, columns: this.cells.columns, state: this.kept() };
+    const samples = { run: run.id, n: count, seed, label, controls, form, ...(form === "png" ? {} : { plain: false, state: this.kept() }) };
+    const [path, body, suffix] = form === "sheet" ? ["/api/create/sheet", sheet, "png"] : ["/api/sample", samples, form];
+    await this.keep(path, body, fileName(run.name, form === "sheet" ? `sheet-seed${seed}` : `seed${seed}`, suffix));
   }
 
   async saveOne(index) {
+    const cell = this.cell(index);
+    await this.keep("/api/create/sheet", { run: this.run.id, cells: [cell], controls: this.controls, columns: 0, state: this.kept() }, fileName(this.run.name, `seed${cell.seed}`, "png"));
+  }
+
+  async keep(path, body, name) {
     try {
-      const cell = this.cell(index);
-      const { blob } = await postForBlob("/api/create/sheet", { run: this.run.id, cells: [cell], controls: this.controls, columns: 0, state: this.kept() });
-      save(blob, fileName(this.run.name, `seed${cell.seed}`, "png"));
+      save((await postForBlob(path, body)).blob, name);
+      this.app.announce(t("Saved as {file}", { file: name }));
     } catch (error) {
       this.complain(error);
     }
   }
 
+  async copySeed(index) {
+    const seed = String(this.cell(index).seed);
+    const copied = await navigator.clipboard?.writeText(seed).then(() => true, () => false);
+    this.app.toast(copied ? t("Copied: seed {seed}", { seed }) : t("Seed {seed}", { seed }));
+  }
+
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
-    const at = this.cells.findIndex((cell) => cell.node.contains(document.activeElement));
-    const columns = Math.round(Math.sqrt(this.count));
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
-    if (event.key.toLowerCase() === "r") this.reroll();
-    else if (at < 0) return;
-    else if (event.key.toLowerCase() === "l") this.lock(at);
-    else if (step && this.cells[at + step]) this.cells[at + step].pick.focus();
-    else return;
-    event.preventDefault();
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select, textarea, dialog, [role=menu]")) return;
+    if (this.cells?.key(event)) event.preventDefault();
+    else if (event.key.toLowerCase() === "r") {
+      event.preventDefault();
+      this.reroll();
+    }
   }
 
   leave() {
-    this.request?.abort();
+    closeMenu();
+    const last = this.request;
+    this.request = null;
+    this.stale = false;
+    last?.abort();
     this.walk?.leave();
     document.removeEventListener("keydown", this.keys);
   }
 }
 
+/** A control's value as the address has it; null for one that is missing or does not fit. */
+function within({ choices, min, max }, text) {
+  if (choices) return choices.includes(text) ? text : null;
+  return text !== "" && Number(text) >= min && Number(text) <= max ? Number(text) : null;
+}
+
 /** "0:77,3:5" -> [[0, 77], [3, 5]]; what does not fit is left out. */
 function pairs(text) {
-  return text.split(",").map((part) => part.split(":").map(Number)).filter((pair) => pair.length === 2 && pair.every(Number.isInteger) && pair[0] >= 0 && pair[1] < 2 ** 31);
+  const fits = (pair) => pair.length === 2 && pair.every(Number.isInteger) && pair[0] >= 0 && pair[0] < 2 ** 31 && pair[1] >= -1 && pair[1] < 2 ** 31;
+  return text.split(",").map((part) => part.split(":").map(Number)).filter(fits);
 }

@@ -5,52 +5,56 @@ import { button, number, select, slider, toggle } from "../core/controls.js";
 import { append, clear, el } from "../core/dom.js";
 import { t } from "../core/i18n.js";
 import * as state from "../core/state.js";
-import { fileName, save } from "./files.js";
+import { Compare } from "./compare.js";
+import { chooser, fileName, save, whole } from "./files.js";
 
 const EXAMPLES = 6;
 
 export class TranslateView {
-  constructor({ run, fields, stage, app }) {
-    Object.assign(this, { run, fields, stage, app });
+  constructor({ run, fields, stage, app, open }) {
+    Object.assign(this, { run, fields, stage, app, open });
     this.addresses = new Map();
     this.given = null;
     this.derive = state.get("derive") === "1";
-    this.seed = Number(state.get("seed")) || 0;
+    this.seed = whole(state.get("seed"), 0, 999_999);
     this.label = run.classes.includes(state.get("class")) ? state.get("class") : (run.classes[0] ?? null);
     this.direction = run.directions.includes(state.get("direction")) ? state.get("direction") : (run.directions[0] ?? null);
+    this.view = state.get("view") === "wipe" ? "wipe" : "beside";
   }
 
   async start() {
-    this.drawFields();
     const input = el("input", { type: "file", accept: "image/*", id: "create-file", testid: "file", on: { change: () => input.files[0] && this.take(input.files[0]) } });
     const drop = el("div", { class: "drop", testid: "drop" }, el("label", { for: "create-file", text: t("Drop a picture anywhere, or choose one:") }), input);
     this.examples = el("div", { class: "examples toolbar", role: "group", "aria-label": t("Inputs from the run's own data") });
     this.status = el("p", { class: "hint", role: "status", testid: "translate-status" });
     this.problem = el("p", { class: "note bad", role: "alert", hidden: true, testid: "translate-problem" });
-    this.before = el("img", { alt: t("Input"), testid: "before" });
-    this.after = el("img", { alt: t("Output"), testid: "after" });
     const keep = button({ label: t("Save picture"), icon: "download", testid: "save-picture", onClick: () => this.keep() });
-    this.pair = el("div", { class: "pair", hidden: true, testid: "result" },
-      el("figure", {}, this.before, el("figcaption", { text: t("Input") })),
-      el("figure", {}, this.after, el("figcaption", { class: "spread" }, el("span", { text: t("Output") }), keep.node)));
-    append(this.stage, el("section", { class: "panel stack" }, drop, this.examples, this.status, this.problem, this.pair));
+    this.compare = new Compare({ value: this.view, tool: keep.node, onChange: (view) => (this.view = view, this.write()) });
+    this.drawFields();
+    append(this.stage, el("section", { class: "panel stack" }, drop, this.examples, this.status, this.problem, this.compare.node));
     this.write();
     await this.loadExamples();
   }
 
   drawFields() {
     const { run } = this;
+    const named = (names) => names.map((name) => ({ value: name, label: name }));
     const fields = [];
-    if (run.classes.length) fields.push(select({ label: t("Class"), testid: "class", value: this.label, options: run.classes.map((name) => ({ value: name, label: name })), onChange: (label) => this.change({ label }) }).node);
-    if (run.directions.length > 1) fields.push(select({ label: t("Direction"), testid: "direction", value: this.direction, options: run.directions.map((name) => ({ value: name, label: name })), onChange: (direction) => this.change({ direction }) }).node);
-    if (run.derive) fields.push(toggle({ label: t("a photograph: make the input of it first"), testid: "derive", checked: this.derive, onChange: (derive) => this.change({ derive }) }).node);
-    fields.push(number({ label: t("Seed"), testid: "seed", min: 0, max: 999_999, step: 1, value: this.seed, onChange: (seed) => this.change({ seed }) }).node);
-    this.zoom = slider({ label: t("Size of the pictures"), min: 120, max: 720, step: 20, value: 360, format: (value) => t("{count} px", { count: value }), onInput: (value) => this.pair.style.setProperty("--shown", `${value}px`) });
-    append(clear(this.fields), [...fields, this.zoom.node]);
+    if (run.classes.length) fields.push(select({ label: t("Class"), testid: "class", value: this.label, options: named(run.classes), onChange: (label) => this.change({ label }) }));
+    if (run.directions.length > 1) fields.push(select({ label: t("Direction"), testid: "direction", value: this.direction, options: named(run.directions), onChange: (direction) => this.change({ direction }) }));
+    if (run.derive) fields.push(toggle({ label: t("a photograph: make the input of it first"), testid: "derive", checked: this.derive, onChange: (derive) => this.change({ derive }) }));
+    fields.push(number({ label: t("Seed"), testid: "seed", min: 0, max: 999_999, step: 1, value: this.seed, onChange: (seed) => this.change({ seed }) }));
+    fields.push(slider({ label: t("Size of the pictures"), min: 120, max: 720, step: 20, value: 360, format: (value) => t("{count} px", { count: value }), onInput: (value) => this.compare.zoom(value) }));
+    const back = chooser({ label: t("Open a saved file"), testid: "restore-file", onFile: this.open });
+    append(clear(this.fields), [fields.map((field) => field.node), el("div", {}, back)]);
   }
 
   write() {
-    state.set({ run: this.run.id, seed: this.seed || null, class: this.run.classes.length ? this.label : null, direction: this.run.directions.length > 1 ? this.direction : null, derive: this.derive ? "1" : null });
+    const { run } = this;
+    state.set({
+      run: run.id, seed: this.seed || null, class: run.classes.length ? this.label : null, direction: run.directions.length > 1 ? this.direction : null,
+      derive: this.derive ? "1" : null, view: this.view === "wipe" ? "wipe" : null,
+    });
   }
 
   change(values) {
@@ -61,12 +65,13 @@ export class TranslateView {
 
   /** Inputs of the run's own data, where they are still there. */
   async loadExamples() {
-    const names = Array.from({ length: EXAMPLES }, (_, index) => index);
-    for (const index of names) {
+    for (let index = 0; index < EXAMPLES; index += 1) {
       try {
         const { blob } = await getBlob("/api/create/inputs", { params: { run: this.run.id, index } });
-        const shown = el("button", { type: "button", class: "example", testid: `example-${index}`, "aria-label": t("Example {number}", { number: index + 1 }), on: { click: () => this.take(blob, true) } }, el("img", { src: this.addressOf(`example-${index}`, blob), alt: "" }));
-        append(this.examples, shown);
+        if (this.left) return;
+        const picture = el("img", { src: this.addressOf(`example-${index}`, blob), alt: "" });
+        const take = () => this.take(blob, true);
+        append(this.examples, el("button", { type: "button", class: "example", testid: `example-${index}`, "aria-label": t("Example {number}", { number: index + 1 }), on: { click: take } }, picture));
       } catch (error) {
         append(this.examples, el("p", { class: "hint", text: error.message }));
         return;
@@ -77,27 +82,29 @@ export class TranslateView {
   /** A picture from the reader; example: one of the data's, which is an input already. */
   take(file, example = false) {
     this.given = { file, example };
-    this.before.src = this.addressOf("before", file);
     this.translate();
   }
 
   async translate() {
     this.request?.abort();
     const mine = (this.request = new AbortController());
+    const { given } = this;
     this.status.textContent = t("Translating ...");
     this.problem.hidden = true;
     try {
-      const { blob } = await upload("/api/translate", this.given.file, this.asked(), { signal: mine.signal });
+      const { blob } = await upload("/api/translate", given.file, this.asked(), { signal: mine.signal });
       if (mine !== this.request) return;
-      this.after.src = this.addressOf("after", blob);
-      this.pair.hidden = false;
+      this.compare.show(this.addressOf("before", given.file), this.addressOf("after", blob));
       this.status.textContent = t("Done.");
     } catch (error) {
-      if (error.name === "AbortError") return;
-      this.status.textContent = "";
-      this.problem.textContent = error.message;
-      this.problem.hidden = false;
+      if (error.name !== "AbortError" && mine === this.request) this.complain(error);
     }
+  }
+
+  complain(error) {
+    this.status.textContent = "";
+    this.problem.textContent = error.message;
+    this.problem.hidden = false;
   }
 
   asked() {
@@ -115,7 +122,7 @@ export class TranslateView {
       const { blob } = await upload("/api/translate", this.given.file, { ...this.asked(), state: state.text() });
       save(blob, fileName(this.run.name, "translated", "png"));
     } catch (error) {
-      this.status.textContent = error.message;
+      this.complain(error);
     }
   }
 
@@ -126,6 +133,7 @@ export class TranslateView {
   }
 
   leave() {
+    this.left = true;
     this.request?.abort();
     for (const address of this.addresses.values()) URL.revokeObjectURL(address);
   }
