@@ -15,3 +15,8 @@ def _private_cache(tmp_path_factory):
     import torch
 
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest test first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "test_resume" not in item.nodeid)
