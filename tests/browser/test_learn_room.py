@@ -208,6 +208,18 @@ def test_the_picture_changes_with_the_game(learn):
 
 
 @DEEP
+@pytest.mark.parametrize("width", [1280, 1320, 1440, 390])
+@pytest.mark.parametrize("stages", [1, 2, 4])
+def test_a_picture_has_the_shape_of_its_place(learn, width, stages):
+    """A canvas that nobody has sized is 300 x 150: where its place is 300 wide, the width alone tells nothing."""
+    page = learn("#learn?" + "&".join(f"s{index}=hinge" for index in range(stages)), width=width)
+    until(page, f"document.querySelectorAll('.stage-canvas canvas').length === {stages}")
+    page.wait_for_timeout(200)
+    shapes = page.evaluate("() => [...document.querySelectorAll('.stage-canvas canvas')].map((c) => [c.width, c.height, c.clientWidth, c.clientHeight])")
+    assert all(width == height and abs(across - up) <= 1 for width, height, across, up in shapes), shapes
+
+
+@DEEP
 def test_numbers_that_explode_are_told_and_the_page_lives_on(learn):
     page = learn("#learn?s0=wasserstein_clip;weight_clip:0;optimizer:sgd;generator_lr:0.1;discriminator_lr:0.1&course=b400")
     until(page, "/finite/.test(document.querySelector('[data-testid=narrator]').textContent)")

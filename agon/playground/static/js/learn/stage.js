@@ -176,7 +176,7 @@ export class Stage {
     if (!size) return;
     const ratio = Math.min(3, devicePixelRatio || 1);
     const pixels = Math.round(size * ratio);
-    if (this.canvas.width !== pixels) this.canvas.width = this.canvas.height = pixels;
+    if (this.canvas.width !== pixels || this.canvas.height !== pixels) this.canvas.width = this.canvas.height = pixels; // a new canvas is 300 x 150
     const context = this.canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, size, size);
