@@ -33,7 +33,7 @@ def learn(page) -> None:
     until(page, "/\\d/.test(document.querySelector('[data-testid=js]')?.textContent ?? '')")
     if not page.evaluate("() => /Pause|暂停/.test(document.querySelector('[data-testid=play]').textContent)"):
         page.get_by_test_id("play").click()
-    until(page, "Number(document.querySelector('[data-testid=step-count]').textContent.replaceAll(',', '')) > 900")
+    until(page, "Number(document.querySelector('[data-testid=step-count]').textContent.replaceAll(',', '')) > 500")
     page.get_by_test_id("play").click()
     page.wait_for_timeout(1500)
 

@@ -100,6 +100,8 @@ export function onRoom(fn) {
 }
 
 function arrived() {
+  clearTimeout(due); // an address that was typed or followed is newer than what is still waiting to be written
+  due = null;
   const before = written(seen);
   const old = seen.room;
   seen = parse(location.hash);
