@@ -157,6 +157,7 @@ def test_a_saved_sheet_brings_its_state_back(opened, ids, tmp_path):
     painted(page)
     page.get_by_test_id("cell-0").click()
     page.get_by_test_id("cell-3").click()
+    until(page, "/chosen=\\d+:4,\\d+:4/.test(location.hash)")  # the address follows a moment later
     before, shown = page.evaluate("location.hash"), colours(page, 3)
     sheet = downloaded(page, "save-sheet")
     assert Image.open(io.BytesIO(sheet)).size[0] >= 24
