@@ -52,6 +52,7 @@ class Library:
     def __init__(self, root: Path, first: Path | None = None, *, device: str | None = None, game: str | None = None, best: bool = False):
         self.root, self.device, self.game, self.best = root.resolve(), device, game, best
         self.first = first.resolve() if first else None
+        self._known: dict[str, Entry] = {}
         self._open: OrderedDict[str, tuple[str, Run]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -62,10 +63,12 @@ class Library:
         return [Entry(id_of(folder), self._name(folder), folder) for folder in found[:MOST_RUNS]]
 
     def entry(self, name: str) -> Entry:
-        """The entry of an id. Raises HTTPException 404."""
-        for entry in self.entries():
-            if entry.id == name:
-                return entry
+        """The entry of an id. Raises HTTPException 404. The folders are gone through again only for an id that was not met yet, or whose run has gone: a slider
+        asks for the same one many times a second."""
+        if name not in self._known or not _is_run(self._known[name].folder):
+            self._known = {entry.id: entry for entry in self.entries()}
+        if name in self._known:
+            return self._known[name]
         raise HTTPException(404, translate("There is no such run here. It may have been moved or removed: reload the page."))
 
     def run(self, name: str) -> Run:

@@ -16,6 +16,7 @@ from agon.errors import Unavailable, UserError
 from agon.media import grid, png, scatter, to_uint8
 from agon.playground.create.describe import why_no_walk
 from agon.run import Run
+from agon.translation.films import over_white
 from agon.two_player import TwoPlayerGame
 
 SCATTER, SCATTER_POINTS = 256, 1000
@@ -91,11 +92,8 @@ def walk(run: Run, cells: Sequence[Cell], frames: int, loop: bool, controls: dic
 
 def in_colour(picture: Tensor) -> np.ndarray:
     """(C, H, W) uint8 -> (H, W, 3), transparency over white."""
-    pixels = picture.permute(1, 2, 0).numpy()
-    if pixels.shape[2] in (2, 4):
-        alpha = pixels[..., -1:].astype(np.float32) / 255
-        pixels = (pixels[..., :-1] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
-    return pixels.repeat(3, 2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[..., :3])
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    return over_white(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def film(frames: Iterator[np.ndarray], form: str, scale: int, comment: str) -> bytes:
